@@ -1,0 +1,10 @@
+//! Sound as numbers: PCM, resampling, pre-roll, levels, WAV.
+//!
+//! Invariant: pure. No socket, no clock, no task; files are touched only by
+//! [`wav`], which the command line uses and the media path does not.
+
+pub mod level;
+pub mod pcm;
+pub mod pre_roll;
+pub mod resample;
+pub mod wav;

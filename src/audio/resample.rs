@@ -1,0 +1,96 @@
+//! 8 or 24 kHz to the pipeline's 16 kHz, one 20 ms frame at a time (rubato, FFT).
+//!
+//! The filter delays its output by half a block: 10 ms. Times are published
+//! without correcting for it; the pre-roll is many times longer.
+
+use rubato::audioadapter_buffers::direct::SequentialSlice;
+use rubato::{Fft, FixedSync, Resampler as _};
+
+use crate::types::Rate;
+use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
+
+/// One leg's resampler. Allocates when made, never after.
+pub struct Resampler {
+    fft: Fft<f32>,
+    input: Vec<f32>,
+    output: Vec<f32>,
+}
+
+impl Resampler {
+    /// A resampler for `rate`; `None` where there is nothing to do.
+    #[must_use]
+    pub fn new(rate: Rate) -> Option<Self> {
+        if rate.hz() == PIPELINE_HZ {
+            return None;
+        }
+        let samples = rate.frame_samples();
+        let fft = Fft::new(rate.hz() as usize, PIPELINE_HZ as usize, samples, 1, FixedSync::Both)
+            .expect("rates of 8 and 24 kHz divide into frames of 20 ms");
+        debug_assert_eq!((fft.input_frames_next(), fft.output_frames_next()), (samples, FRAME_SAMPLES));
+        Some(Self { fft, input: vec![0.0; samples], output: vec![0.0; FRAME_SAMPLES] })
+    }
+
+    /// Resamples one frame: `from` 160 or 480 samples, `to` 320, both full-scale 16-bit.
+    pub fn process(&mut self, from: &[i16], to: &mut [i16; FRAME_SAMPLES]) {
+        for (float, int) in self.input.iter_mut().zip(from) {
+            *float = f32::from(*int);
+        }
+        let (Ok(input), Ok(mut output)) = (
+            SequentialSlice::new(&self.input, 1, self.input.len()),
+            SequentialSlice::new_mut(&mut self.output, 1, FRAME_SAMPLES),
+        ) else {
+            unreachable!("both buffers were made for exactly these sizes");
+        };
+        self.fft.process_into_buffer(&input, &mut output, None).expect("both buffers hold exactly one block");
+        for (int, float) in to.iter_mut().zip(&self.output) {
+            // `as` saturates, which is what clipping is.
+            *int = float.round_ties_even() as i16;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sine(rate: Rate, hz: f32, seconds: f32) -> Vec<i16> {
+        let n = (rate.hz() as f32 * seconds) as usize;
+        (0..n).map(|i| (8000.0 * (i as f32 * hz * std::f32::consts::TAU / rate.hz() as f32).sin()) as i16).collect()
+    }
+
+    fn resampled(rate: Rate, audio: &[i16]) -> Vec<i16> {
+        let mut resampler = Resampler::new(rate).unwrap();
+        let mut out = Vec::new();
+        let mut frame = [0; FRAME_SAMPLES];
+        for chunk in audio.chunks_exact(rate.frame_samples()) {
+            resampler.process(chunk, &mut frame);
+            out.extend_from_slice(&frame);
+        }
+        out
+    }
+
+    #[test]
+    fn a_tone_keeps_its_pitch_and_level() {
+        for rate in [Rate::Hz8000, Rate::Hz24000] {
+            let out = resampled(rate, &sine(rate, 1000.0, 1.0));
+            assert_eq!(out.len(), 16_000);
+            let steady = &out[1600..14_400];
+            let crossings = steady.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+            assert!((799..=801).contains(&crossings), "{rate}: {crossings} periods in 0.8 s");
+            let peak = steady.iter().map(|s| s.unsigned_abs()).max().unwrap();
+            assert!((7800..=8200).contains(&peak), "{rate}: peak {peak}");
+        }
+    }
+
+    #[test]
+    fn what_16_khz_cannot_hold_is_filtered_out() {
+        let out = resampled(Rate::Hz24000, &sine(Rate::Hz24000, 10_500.0, 1.0));
+        let peak = out[1600..14_400].iter().map(|s| s.unsigned_abs()).max().unwrap();
+        assert!(peak < 80, "10.5 kHz came through as an alias with peak {peak}");
+    }
+
+    #[test]
+    fn sixteen_kilohertz_needs_no_resampler() {
+        assert!(Resampler::new(Rate::Hz16000).is_none());
+    }
+}

@@ -1,0 +1,567 @@
+//! One media leg as a pure state machine.
+//!
+//! ```text
+//! Input ──► handle ──► pcm → [resample] → vad → endpointer → segmenter ──► Transcribe
+//!                                                    │                         │
+//! Output ◄── poll ◄── author ◄── reorder ◄───────────┴──────── Input::Reply ◄──┘
+//! ```
+//!
+//! [`Call`] is the only author of a leg's media events. It reads no clock and
+//! touches no socket: the time comes with every input, so a call replays bit for
+//! bit. Whoever runs it hands in an input, then calls [`Call::poll`] until
+//! [`Output::Idle`].
+//!
+//! Life of a leg:
+//!
+//! ```text
+//!            first text, or its timeout        closed, drained, fatal fault
+//!  Waiting ──────────────────────────► Live ──────────────────────────────► Tail ──► Ended
+//!     │  audio is kept, bounded                  the last answers are awaited, bounded
+//!     └───────────────────────────────────────────────────────────────────────►
+//! ```
+//!
+//! Invariants, held by property tests over arbitrary input:
+//! - the ledger balances to the sample when the leg has ended, however it ended;
+//! - every opened segment has exactly one terminal event;
+//! - the same audio gives the same events however it is cut into messages;
+//! - after warm-up the path of a frame allocates nothing.
+
+mod author;
+pub mod config;
+mod endpointer;
+mod ledger;
+mod media;
+mod reorder;
+mod segmenter;
+pub mod wire;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use self::author::Author;
+pub use self::config::{CallConfig, Endpointing};
+pub use self::ledger::Ledger;
+use self::media::{Media, Tally};
+use self::reorder::{Answer, Reorder};
+use crate::event::body::{Characteristics, Dtmf, Hello, LegEnded, LegStarted};
+use crate::event::{Body, Event, Origin};
+use crate::types::{
+    ConversationId, DropReason, Fault, LegId, Moment, PeerFault, Rate, Reply, Segment, SegmentKind, Speaker, WallTime,
+};
+use crate::vad;
+
+/// Something that happened to a leg.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A text message from the peer.
+    Text(&'a str),
+    /// A binary message: little-endian 16-bit mono PCM.
+    Audio(&'a [u8]),
+    /// Any other sign of life, such as a pong.
+    Alive,
+    /// A transcriber's answer, a refusal included.
+    Reply(Reply),
+    /// Stop listening, as while a card number is read out. Frames count as paused.
+    Pause,
+    /// Listen again.
+    Resume,
+    /// Nothing; time has passed.
+    Timeout,
+    /// The gateway is stopping: end the leg, keep its last words.
+    Drain,
+    /// The connection is gone: `None` for an orderly hang-up.
+    Closed(Option<PeerFault>),
+}
+
+/// Something to do for a leg.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// Give this audio to a transcriber; answer with [`Input::Reply`].
+    Transcribe(Segment),
+    /// Publish.
+    Emit(Event),
+    /// Send a WebSocket ping.
+    Ping,
+    /// Count and perhaps log a mistake of the peer.
+    Fault(PeerFault),
+    /// Close the socket, for this reason.
+    Close(Close),
+    /// The leg is over; its last event was emitted. Nothing follows.
+    Ended,
+    /// Nothing to do until there is input or this moment comes.
+    Idle {
+        /// When to hand in [`Input::Timeout`].
+        until: Option<Moment>,
+    },
+}
+
+/// Why we close a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// The gateway is stopping: RFC 6455 code 1001.
+    Drain,
+    /// The peer made a mistake that ends the leg.
+    Fault(PeerFault),
+}
+
+/// Gives audio buffers, so that an utterance need not allocate one. Whoever
+/// consumes a [`Segment`] gives its buffer back to the same place.
+pub trait Buffers: Send + Sync {
+    /// An empty buffer, with room for the longest segment if there is one to hand.
+    fn take(&self) -> Vec<i16>;
+
+    /// Gives back a buffer that is no longer needed.
+    fn give(&self, buffer: Vec<i16>);
+}
+
+/// What a leg is made of and is called.
+pub struct CallParts {
+    /// The record key.
+    pub conversation: ConversationId,
+    /// The leg's own id, never used before.
+    pub leg: LegId,
+    /// Whom it lets us hear, as far as known; the first message may say otherwise.
+    pub speaker: Speaker,
+    /// CloudEvents `source`.
+    pub source: Arc<str>,
+    /// When the conversation's first leg connected: 0 on the call clock.
+    pub epoch: Moment,
+    /// When this leg connected, on the wall.
+    pub connected_at: WallTime,
+    /// Makes its detector.
+    pub vad: vad::Factory,
+    /// Names of the backends, for `leg.started`.
+    pub backends: BackendNames,
+    /// Where its audio buffers come from.
+    pub buffers: Arc<dyn Buffers>,
+}
+
+/// Which backends serve a leg.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendNames {
+    /// Detector.
+    pub vad: &'static str,
+    /// Transcriber.
+    pub asr: &'static str,
+    /// Sentiment backend, if any.
+    pub sentiment: Option<&'static str>,
+}
+
+enum Phase {
+    /// For the first text message. `early`: audio that came before it.
+    Waiting {
+        early: Vec<u8>,
+        deadline: Moment,
+    },
+    Live,
+    /// For the last answers.
+    Tail {
+        deadline: Moment,
+    },
+    Ended,
+}
+
+/// One media leg. See the module's documentation.
+pub struct Call {
+    config: Arc<CallConfig>,
+    parts: CallParts,
+    opened: Moment,
+    phase: Phase,
+    /// From `leg.started` on.
+    author: Option<Author>,
+    hello: Hello,
+    rate: Rate,
+    media: Option<Box<Media>>,
+    ledger: Ledger,
+    reorder: Reorder,
+    tally: Tally,
+    heard_at: Moment,
+    pinged: bool,
+    paused: bool,
+    audio_started: Option<Moment>,
+    reason: &'static str,
+    out: VecDeque<Output>,
+}
+
+impl Call {
+    /// A leg that connected at `now`.
+    #[must_use]
+    pub fn new(config: Arc<CallConfig>, parts: CallParts, now: Moment) -> Self {
+        Self {
+            opened: now,
+            phase: Phase::Waiting { early: Vec::new(), deadline: now + config.hello_timeout },
+            author: None,
+            hello: Hello::Assumed,
+            rate: config.assumed_rate,
+            media: None,
+            ledger: Ledger::default(),
+            reorder: Reorder::new(config.pending_max),
+            tally: Tally::default(),
+            heard_at: now,
+            pinged: false,
+            paused: false,
+            audio_started: None,
+            reason: "hangup",
+            out: VecDeque::with_capacity(8),
+            config,
+            parts,
+        }
+    }
+
+    /// The account so far.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.ledger
+    }
+
+    /// Rate of the incoming audio, as told or assumed.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Takes one input. Afterwards, call [`Call::poll`] until it is idle.
+    /// Moments must not run backwards; an earlier one is taken as no time passed.
+    pub fn handle(&mut self, now: Moment, input: Input<'_>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        match input {
+            Input::Text(text) => {
+                self.heard(now);
+                self.on_text(now, text);
+            }
+            Input::Audio(bytes) => {
+                self.heard(now);
+                self.on_audio(now, bytes);
+            }
+            Input::Alive => self.heard(now),
+            Input::Reply(reply) => self.on_reply(now, reply),
+            Input::Pause => self.on_pause(now),
+            Input::Resume => self.paused = false,
+            Input::Timeout => {}
+            Input::Drain => {
+                if self.listening() {
+                    self.reason = "drained";
+                    self.out.push_back(Output::Close(Close::Drain));
+                    self.finish(now);
+                }
+            }
+            Input::Closed(fault) => {
+                if self.listening() {
+                    if let Some(fault) = fault {
+                        self.reason = fault.as_str();
+                        self.out.push_back(Output::Fault(fault));
+                    }
+                    self.finish(now);
+                }
+            }
+        }
+        self.on_time(now);
+        self.release(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Output {
+        match self.out.pop_front() {
+            Some(output) => output,
+            None => Output::Idle { until: self.deadline() },
+        }
+    }
+
+    fn listening(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. } | Phase::Live)
+    }
+
+    fn heard(&mut self, now: Moment) {
+        self.heard_at = self.heard_at.max(now);
+        self.pinged = false;
+    }
+
+    fn fault(&mut self, fault: PeerFault) {
+        self.out.push_back(Output::Fault(fault));
+    }
+
+    /// Ends the leg for a mistake of the peer.
+    fn fail(&mut self, now: Moment, fault: PeerFault) {
+        self.reason = fault.as_str();
+        self.fault(fault);
+        self.out.push_back(Output::Close(Close::Fault(fault)));
+        self.finish(now);
+    }
+
+    fn wall(&self, now: Moment) -> WallTime {
+        self.parts.connected_at + now.since(self.opened)
+    }
+
+    fn emit(&mut self, now: Moment, body: Body) {
+        let time = self.wall(now);
+        if let Some(author) = &mut self.author {
+            self.out.push_back(Output::Emit(author.write(time, body)));
+        }
+    }
+
+    // --- text -----------------------------------------------------------
+
+    fn on_text(&mut self, now: Moment, text: &str) {
+        if !self.listening() {
+            return;
+        }
+        match wire::parse(text) {
+            Ok(wire::Message::Connected { rate, headers }) => match (&self.phase, self.hello) {
+                (Phase::Waiting { .. }, _) => match rate {
+                    Ok(rate) => self.start(now, rate, Hello::Received, headers),
+                    Err(fault) => self.refuse_format(now, fault, headers),
+                },
+                (_, Hello::Received) => self.fault(PeerFault::RepeatedHello),
+                (_, Hello::Assumed) => {
+                    self.hello = Hello::Received;
+                    self.fault(PeerFault::LateHello);
+                    // Audio taken at the wrong rate is noise; better to say so and stop.
+                    if rate != Ok(self.rate) {
+                        self.fail(now, PeerFault::UnsupportedFormat);
+                    }
+                }
+            },
+            Ok(wire::Message::Dtmf { digit, duration_ms }) => {
+                self.start_if_waiting(now);
+                // A paused leg hears no digits either: they may be a card number.
+                if !self.paused {
+                    self.tally.dtmf += 1;
+                    let at_ms = self.clock_ms(now);
+                    self.emit(now, Body::Dtmf(Dtmf { digit: digit.0, duration_ms, at_ms }));
+                }
+            }
+            // Playback is the controller's business; a leg that only listens has none.
+            Ok(wire::Message::Cleared | wire::Message::Notify(_)) => {}
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// Position of `now` on the call clock, in ms.
+    fn clock_ms(&self, now: Moment) -> u64 {
+        now.since(self.parts.epoch).as_millis() as u64
+    }
+
+    fn start_if_waiting(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Waiting { .. }) {
+            self.fault(PeerFault::NoHello);
+            self.start(now, self.config.assumed_rate, Hello::Assumed, Map::new());
+        }
+    }
+
+    /// Waiting ⇒ Live: rate and speaker are known, or assumed.
+    fn start(&mut self, now: Moment, rate: Rate, hello: Hello, headers: Map<String, Value>) {
+        self.announce(now, rate, hello, headers);
+        self.media = Some(Media::new(&self.config.endpointing, rate, (self.parts.vad)()));
+        let waited = std::mem::replace(&mut self.phase, Phase::Live);
+        if let Phase::Waiting { early, .. } = waited
+            && !early.is_empty()
+        {
+            self.on_frames(now, &early);
+        }
+    }
+
+    fn announce(&mut self, now: Moment, rate: Rate, hello: Hello, headers: Map<String, Value>) {
+        if let Some(Value::String(role)) = headers.get("speaker").or_else(|| headers.get("role")) {
+            self.parts.speaker = Speaker::parse(role);
+        }
+        let CallParts { conversation, leg, speaker, source, backends, connected_at, .. } = &self.parts;
+        let started = LegStarted {
+            connected_at: connected_at.to_string(),
+            start_ms: self.clock_ms(self.audio_started.unwrap_or(now)),
+            rate_hz: rate.hz(),
+            hello,
+            headers,
+            vad: backends.vad.to_owned(),
+            asr: backends.asr.to_owned(),
+            sentiment: backends.sentiment.map(str::to_owned),
+        };
+        self.author = Some(Author::new(Origin {
+            conversation: conversation.clone(),
+            leg: leg.clone(),
+            speaker: speaker.clone(),
+            source: Arc::clone(source),
+        }));
+        self.rate = rate;
+        self.hello = hello;
+        self.emit(now, Body::LegStarted(started));
+    }
+
+    /// Waiting ⇒ Tail: nothing we could listen to.
+    fn refuse_format(&mut self, now: Moment, fault: PeerFault, headers: Map<String, Value>) {
+        self.announce(now, self.rate, Hello::Received, headers);
+        self.fail(now, fault);
+    }
+
+    // --- audio ----------------------------------------------------------
+
+    fn on_audio(&mut self, now: Moment, bytes: &[u8]) {
+        if !self.listening() {
+            return;
+        }
+        if bytes.len() % 2 == 1 {
+            self.fault(PeerFault::OddBytes);
+        }
+        let started = *self.audio_started.get_or_insert(now);
+        let Phase::Waiting { early, .. } = &mut self.phase else {
+            if bytes.len() != self.rate.frame_bytes() {
+                self.fault(PeerFault::FrameSize);
+            }
+            self.on_frames(now, bytes);
+            let heard = Duration::from_millis(self.rate.ms(self.ledger.received));
+            let allowed = now.since(started).saturating_mul(self.config.speed_max as u32) + SPEED_GRACE;
+            if heard > allowed && self.listening() {
+                self.fail(now, PeerFault::TooFast);
+            }
+            return;
+        };
+        let first = early.is_empty();
+        early.extend_from_slice(bytes);
+        let full = early.len() >= self.config.hello_bytes_max;
+        if first {
+            self.fault(PeerFault::EarlyAudio);
+        }
+        if full {
+            self.start_if_waiting(now);
+        }
+    }
+
+    fn on_pause(&mut self, now: Moment) {
+        if self.listening() && !self.paused {
+            self.start_if_waiting(now);
+            self.hush(now);
+            self.paused = true;
+        }
+    }
+
+    // --- answers --------------------------------------------------------
+
+    fn on_reply(&mut self, now: Moment, reply: Reply) {
+        match reply.kind {
+            SegmentKind::Partial => self.on_partial(now, reply),
+            SegmentKind::Final => {
+                let id = reply.id;
+                // A late answer finds nobody waiting: its segment was booked as dropped.
+                self.reorder.answer(id, Answer::Reply(Box::new(reply)));
+            }
+        }
+    }
+
+    // --- time -----------------------------------------------------------
+
+    fn on_time(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Waiting { deadline, .. } if now >= deadline => self.start_if_waiting(now),
+            Phase::Tail { deadline } if now >= deadline => self.reorder.give_up(DropReason::TailTimeout),
+            _ => {}
+        }
+        if self.listening() {
+            self.close_after_gap(now);
+            let silent_for = now.since(self.heard_at);
+            if silent_for >= self.config.idle_timeout {
+                self.fail(now, PeerFault::Idle);
+            } else if silent_for >= self.config.ping_after && !self.pinged {
+                self.pinged = true;
+                self.out.push_back(Output::Ping);
+            }
+        }
+        self.reorder.expire(now);
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        let phase = match self.phase {
+            Phase::Waiting { deadline, .. } | Phase::Tail { deadline } => Some(deadline),
+            Phase::Live => self.gap_deadline(),
+            Phase::Ended => return None,
+        };
+        let silence = self
+            .listening()
+            .then(|| self.heard_at + if self.pinged { self.config.idle_timeout } else { self.config.ping_after });
+        [phase, silence, self.reorder.deadline()].into_iter().flatten().min()
+    }
+
+    // --- the end --------------------------------------------------------
+
+    /// Live ⇒ Tail: no more audio; the last words are still to come.
+    fn finish(&mut self, now: Moment) {
+        let refused = self.reason == PeerFault::UnsupportedFormat.as_str() && self.media.is_none();
+        if refused {
+            if let Phase::Waiting { early, .. } = &self.phase {
+                let samples = (early.len() / 2) as u64;
+                self.ledger.received += samples;
+                self.ledger.drop(DropReason::UnsupportedFormat, samples);
+            }
+        } else {
+            self.start_if_waiting(now);
+            self.finish_media(now);
+        }
+        self.phase = Phase::Tail { deadline: now + self.config.tail_timeout };
+    }
+
+    /// Publishes what is answered, in speech order; then, perhaps, the end.
+    fn release(&mut self, now: Moment) {
+        while let Some((segment, answer)) = self.reorder.pop() {
+            self.conclude(now, &segment, answer);
+        }
+        if matches!(self.phase, Phase::Tail { .. }) && self.reorder.is_empty() {
+            self.phase = Phase::Ended;
+            let ended = self.closing();
+            self.emit(now, Body::LegEnded(ended));
+            self.out.push_back(Output::Ended);
+        }
+    }
+
+    fn closing(&self) -> LegEnded {
+        let tally = &self.tally;
+        let position_ms = self.media.as_ref().map_or(0, |media| media.position().ms());
+        let minutes = tally.speech_ms as f32 / 60_000.0;
+        LegEnded {
+            reason: self.reason.to_owned(),
+            complete: self.ledger.lost() == 0,
+            end_ms: self.start_ms() + position_ms,
+            ledger: self.ledger.account(self.rate.hz()),
+            characteristics: Characteristics {
+                audio_ms: self.rate.ms(self.ledger.received),
+                speech_ms: tally.speech_ms,
+                gap_ms: tally.gap_ms,
+                segments: self.media.as_ref().map_or(0, |media| media.segments()),
+                finals: tally.finals,
+                dropped: tally.dropped,
+                partials_shed: tally.partials_shed,
+                words: tally.words,
+                words_per_minute: (tally.finals > 0 && minutes > 0.0).then(|| tally.words as f32 / minutes),
+                speech_dbfs: tally.speech_dbfs(),
+                dtmf: tally.dtmf,
+            },
+        }
+    }
+
+    /// Where position 0 of the audio lies on the call clock, in ms.
+    fn start_ms(&self) -> u64 {
+        self.clock_ms(self.audio_started.unwrap_or(self.opened))
+    }
+}
+
+/// Audio that may come at any speed: a first minute's worth.
+const SPEED_GRACE: Duration = Duration::from_secs(60);
+
+impl Reply {
+    /// The answer of a pool that did not take the segment.
+    #[must_use]
+    pub fn refused(segment: &Segment, fault: Fault) -> Self {
+        Self {
+            id: segment.id,
+            kind: segment.kind,
+            outcome: Err(fault),
+            sentiment: None,
+            asr: "",
+            scorer: None,
+            queued: Duration::ZERO,
+            decoded: Duration::ZERO,
+        }
+    }
+}

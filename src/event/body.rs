@@ -1,0 +1,328 @@
+//! One type for each kind of event. This file *is* the contract: a change here
+//! shows in the generated schemas under `deploy/events/`, hence in review.
+//!
+//! Times named `_ms` without further word are positions on the call clock:
+//! milliseconds since the first leg of the conversation connected, the same for
+//! all its legs. Durations say so.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Lane;
+
+/// Any event's data.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Body {
+    /// A media leg connected and said what it carries.
+    LegStarted(LegStarted),
+    /// Speech was noticed. Ephemeral.
+    SpeechStarted(SpeechStarted),
+    /// Speech ended. Ephemeral.
+    SpeechEnded(SpeechEnded),
+    /// Text so far of speech that goes on. Ephemeral.
+    TranscriptPartial(TranscriptPartial),
+    /// Text of a segment of speech.
+    TranscriptFinal(TranscriptFinal),
+    /// A segment of speech that has no text, and why.
+    TranscriptDropped(TranscriptDropped),
+    /// A key was pressed.
+    Dtmf(Dtmf),
+    /// The leg is over; where each of its samples went.
+    LegEnded(LegEnded),
+}
+
+impl Body {
+    /// CloudEvents `type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LegStarted(_) => LegStarted::TYPE,
+            Self::SpeechStarted(_) => SpeechStarted::TYPE,
+            Self::SpeechEnded(_) => SpeechEnded::TYPE,
+            Self::TranscriptPartial(_) => TranscriptPartial::TYPE,
+            Self::TranscriptFinal(_) => TranscriptFinal::TYPE,
+            Self::TranscriptDropped(_) => TranscriptDropped::TYPE,
+            Self::Dtmf(_) => Dtmf::TYPE,
+            Self::LegEnded(_) => LegEnded::TYPE,
+        }
+    }
+
+    /// The lane this kind of event travels in.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::SpeechStarted(_) | Self::SpeechEnded(_) | Self::TranscriptPartial(_) => Lane::Ephemeral,
+            _ => Lane::Durable,
+        }
+    }
+}
+
+/// A kind of event: its name on the wire and what it means.
+pub trait Kind: JsonSchema {
+    /// CloudEvents `type`, version included.
+    const TYPE: &'static str;
+    /// The lane it travels in.
+    const LANE: Lane;
+    /// One line for the generated documents.
+    const ABOUT: &'static str;
+}
+
+macro_rules! kind {
+    ($type:ident, $name:literal, $lane:ident, $about:literal) => {
+        impl Kind for $type {
+            const TYPE: &'static str = $name;
+            const LANE: Lane = Lane::$lane;
+            const ABOUT: &'static str = $about;
+        }
+    };
+}
+
+kind!(LegStarted, "leg.started.v1", Durable, "A media leg connected and said what it carries.");
+kind!(SpeechStarted, "speech.started.v1", Ephemeral, "Speech was noticed.");
+kind!(SpeechEnded, "speech.ended.v1", Ephemeral, "Speech ended.");
+kind!(TranscriptPartial, "transcript.partial.v1", Ephemeral, "Text so far of speech that goes on.");
+kind!(TranscriptFinal, "transcript.final.v1", Durable, "Text of a segment of speech.");
+kind!(TranscriptDropped, "transcript.dropped.v1", Durable, "A segment of speech that has no text, and why.");
+kind!(Dtmf, "dtmf.v1", Durable, "A key was pressed.");
+kind!(LegEnded, "leg.ended.v1", Durable, "The leg is over; where each of its samples went.");
+
+/// `leg.started.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LegStarted {
+    /// When the socket connected, UTC, RFC 3339.
+    pub connected_at: String,
+    /// Where position 0 of the leg's audio lies on the call clock.
+    pub start_ms: u64,
+    /// Rate of the incoming audio in Hz: 8000, 16000 or 24000.
+    pub rate_hz: u32,
+    /// Whether Vonage's first text message came, or its content had to be assumed.
+    pub hello: Hello,
+    /// The NCCO's custom headers, as Vonage repeated them.
+    pub headers: serde_json::Map<String, serde_json::Value>,
+    /// Voice activity detector in use.
+    pub vad: String,
+    /// Transcriber in use.
+    pub asr: String,
+    /// Sentiment backend in use, if any.
+    pub sentiment: Option<String>,
+}
+
+/// What became of Vonage's first text message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hello {
+    /// It came; rate and headers are from it.
+    Received,
+    /// It did not come in time; rate and role were assumed.
+    Assumed,
+}
+
+/// `speech.started.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpeechStarted {
+    /// Number of the segment on this leg, from 1.
+    pub segment: u64,
+    /// Start, pre-roll included.
+    pub start_ms: u64,
+}
+
+/// `speech.ended.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpeechEnded {
+    /// Number of the segment on this leg.
+    pub segment: u64,
+    /// Start, pre-roll included.
+    pub start_ms: u64,
+    /// End of the last frame judged speech.
+    pub end_ms: u64,
+}
+
+/// `transcript.partial.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TranscriptPartial {
+    /// Number of the segment that goes on.
+    pub segment: u64,
+    /// Start of the segment.
+    pub start_ms: u64,
+    /// End of the audio this text was made from.
+    pub end_ms: u64,
+    /// Text so far; any of it may change.
+    pub text: String,
+    /// Transcriber that made it.
+    pub asr: String,
+}
+
+/// `transcript.final.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TranscriptFinal {
+    /// Number of the segment on this leg, from 1, in speech order.
+    pub segment: u64,
+    /// Start, pre-roll included.
+    pub start_ms: u64,
+    /// End, hangover included.
+    pub end_ms: u64,
+    /// The text. Never empty.
+    pub text: String,
+    /// Words with times, where the transcriber gives them.
+    pub words: Vec<TimedWord>,
+    /// 0 to 1, where the transcriber gives one.
+    pub confidence: Option<f32>,
+    /// BCP 47 tag.
+    pub language: String,
+    /// Transcriber that made it.
+    pub asr: String,
+    /// Sentiment of the text; `null` when none was asked for or it was shed.
+    pub sentiment: Option<SentimentScore>,
+    /// Mean level of the segment in dBFS, −100 to 0.
+    pub level_dbfs: f32,
+    /// Where the time went between the speech and this event.
+    pub timing: Timing,
+}
+
+/// A word and its place on the call clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TimedWord {
+    /// The word.
+    pub text: String,
+    /// Start.
+    pub start_ms: u64,
+    /// End.
+    pub end_ms: u64,
+    /// 0 to 1, where the transcriber gives one.
+    pub confidence: Option<f32>,
+}
+
+/// A sentiment score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SentimentScore {
+    /// The verdict.
+    pub label: Label,
+    /// −1 (worst) to 1 (best).
+    pub compound: f32,
+    /// Weight of each class, 0 to 1; they sum to 1 up to rounding, or to 0 when the text has no words.
+    pub weights: Weights,
+    /// Backend that scored.
+    pub backend: String,
+}
+
+/// A sentiment verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// Compound at or below −0.05.
+    Negative,
+    /// In between.
+    Neutral,
+    /// Compound at or above 0.05.
+    Positive,
+}
+
+/// Weight of each sentiment class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Weights {
+    /// 0 to 1.
+    pub negative: f32,
+    /// 0 to 1.
+    pub neutral: f32,
+    /// 0 to 1.
+    pub positive: f32,
+}
+
+/// Durations that add up to the delay between speech and text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timing {
+    /// From the last speech sample's arrival to the cut of the segment: the hangover, mostly.
+    pub endpoint_ms: f32,
+    /// Waiting for an inference thread.
+    pub queue_ms: f32,
+    /// Decoding and scoring.
+    pub decode_ms: f32,
+    /// From the last speech sample's arrival to the authoring of this event.
+    pub total_ms: f32,
+}
+
+/// `transcript.dropped.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TranscriptDropped {
+    /// Number of the segment on this leg.
+    pub segment: u64,
+    /// Start, pre-roll included.
+    pub start_ms: u64,
+    /// End, hangover included.
+    pub end_ms: u64,
+    /// `no_speech` and `looped` are judgements; every other reason is a loss.
+    pub reason: String,
+}
+
+/// `dtmf.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Dtmf {
+    /// One of `0123456789*#`, or another short string the platform sent.
+    pub digit: String,
+    /// How long it was pressed, as a duration in ms, where the platform said.
+    pub duration_ms: Option<u64>,
+    /// When it reached us.
+    pub at_ms: u64,
+}
+
+/// `leg.ended.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LegEnded {
+    /// `hangup`, `drained`, or the name of the fault that ended it.
+    pub reason: String,
+    /// Whether every segment of speech was answered: nothing was lost.
+    pub complete: bool,
+    /// End of the leg's audio.
+    pub end_ms: u64,
+    /// Where each received sample went.
+    pub ledger: LedgerAccount,
+    /// What the call was like on this leg, from voice activity alone.
+    pub characteristics: Characteristics,
+}
+
+/// The audio ledger: `received = transcribed + silent + paused + the sum of dropped`, to the sample.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LedgerAccount {
+    /// Samples a second of the incoming audio: the unit of every figure below.
+    pub rate_hz: u32,
+    /// Samples received.
+    pub received: u64,
+    /// Samples inside segments that have a transcript.
+    pub transcribed: u64,
+    /// Samples judged not to be speech.
+    pub silent: u64,
+    /// Samples received while capture was paused.
+    pub paused: u64,
+    /// Samples inside segments without a transcript, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// Figures about one leg. All durations in ms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Characteristics {
+    /// Audio received.
+    pub audio_ms: u64,
+    /// Frames judged speech.
+    pub speech_ms: u64,
+    /// Silence the platform did not send, filled in on the clock.
+    pub gap_ms: u64,
+    /// Segments of speech opened.
+    pub segments: u64,
+    /// Segments with a transcript.
+    pub finals: u64,
+    /// Segments without, judgements included.
+    pub dropped: u64,
+    /// Partial results asked for and not delivered.
+    pub partials_shed: u64,
+    /// Words in the finals, as separated by spaces.
+    pub words: u64,
+    /// Words a minute of speech.
+    pub words_per_minute: Option<f32>,
+    /// Mean level of the speech in dBFS.
+    pub speech_dbfs: Option<f32>,
+    /// Keys pressed.
+    pub dtmf: u64,
+}

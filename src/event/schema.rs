@@ -1,0 +1,134 @@
+//! JSON Schema and AsyncAPI, generated from the types so that they cannot lie.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::Lane;
+use super::body::{
+    Dtmf, Kind, LegEnded, LegStarted, SpeechEnded, SpeechStarted, TranscriptDropped, TranscriptFinal, TranscriptPartial,
+};
+
+/// One kind of event, as the documents need it.
+#[derive(Debug, Clone)]
+pub struct Documented {
+    /// CloudEvents `type`.
+    pub kind: &'static str,
+    /// The lane it travels in.
+    pub lane: Lane,
+    /// One line about it.
+    pub about: &'static str,
+    /// JSON Schema (draft 2020-12) of the data.
+    pub schema: Value,
+}
+
+/// Every kind of event with its schema, in the order of the contract.
+#[must_use]
+pub fn all() -> Vec<Documented> {
+    vec![
+        documented::<LegStarted>(),
+        documented::<SpeechStarted>(),
+        documented::<SpeechEnded>(),
+        documented::<TranscriptPartial>(),
+        documented::<TranscriptFinal>(),
+        documented::<TranscriptDropped>(),
+        documented::<Dtmf>(),
+        documented::<LegEnded>(),
+    ]
+}
+
+fn documented<T: Kind>() -> Documented {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    let mut schema = settings.for_serialize().into_generator().into_root_schema_for::<T>().to_value();
+    with_origin(&mut schema);
+    schema["title"] = T::TYPE.into();
+    schema["description"] = T::ABOUT.into();
+    Documented { kind: T::TYPE, lane: T::LANE, about: T::ABOUT, schema }
+}
+
+/// Adds the properties that the envelope puts into every event's data.
+fn with_origin(schema: &mut Value) {
+    let common = [
+        ("conversation", json!({"type": "string", "description": "The conversation; also the record key."})),
+        ("leg", json!({"type": "string", "description": "The media leg."})),
+        (
+            "speaker",
+            json!({"type": "string", "description": "`caller`, `agent`, `mixed`, `unknown` or the application's own word."}),
+        ),
+        ("seq", json!({"type": "integer", "minimum": 1, "description": "Number among the leg's durable events."})),
+    ];
+    let mut properties = Map::new();
+    let mut required: Vec<Value> = Vec::new();
+    for (name, property) in common {
+        properties.insert(name.to_owned(), property);
+        required.push(name.into());
+    }
+    if let Some(Value::Object(own)) = schema.get_mut("properties").map(Value::take) {
+        properties.extend(own);
+    }
+    if let Some(Value::Array(own)) = schema.get_mut("required").map(Value::take) {
+        required.extend(own);
+    }
+    schema["properties"] = properties.into();
+    schema["required"] = required.into();
+}
+
+/// The AsyncAPI 3.0 document of what the gateway publishes to Kafka.
+#[must_use]
+pub fn asyncapi() -> Value {
+    let headers = json!({
+        "type": "object",
+        "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_partitionkey", "ce_seq"],
+        "properties": {
+            "ce_specversion": {"const": super::envelope::SPEC_VERSION},
+            "ce_id": {"type": "string", "description": "`<leg>:<seq>`, or `<leg>:<seq>.<sub>` when ephemeral. Drop ids you have seen."},
+            "ce_source": {"type": "string", "description": "Which gateway speaks."},
+            "ce_type": {"type": "string"},
+            "ce_subject": {"type": "string", "description": "The leg."},
+            "ce_time": {"type": "string", "format": "date-time"},
+            "ce_partitionkey": {"type": "string", "description": "The conversation; equal to the record key."},
+            "ce_seq": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "Counts the leg's durable events without gaps."},
+            "ce_sub": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "Ephemeral events only."},
+            "content-type": {"const": super::envelope::CONTENT_TYPE}
+        }
+    });
+    let mut messages = Map::new();
+    let mut refs = Map::new();
+    for event in all() {
+        let lane = match event.lane {
+            Lane::Durable => "durable",
+            Lane::Ephemeral => "ephemeral",
+        };
+        refs.insert(event.kind.into(), json!({"$ref": format!("#/components/messages/{}", event.kind)}));
+        messages.insert(
+            event.kind.into(),
+            json!({
+                "name": event.kind,
+                "summary": event.about,
+                "contentType": super::envelope::CONTENT_TYPE,
+                "tags": [{"name": lane}],
+                "headers": {"$ref": "#/components/schemas/headers"},
+                "payload": event.schema
+            }),
+        );
+    }
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Sidetone events",
+            "version": "1",
+            "description": "CloudEvents 1.0 in binary mode. Record key: the conversation. One conversation is one partition, in order for each leg."
+        },
+        "channels": {
+            "events": {
+                "address": "sidetone.events",
+                "messages": refs,
+                "bindings": {"kafka": {"key": {"type": "string", "description": "The conversation."}}}
+            }
+        },
+        "operations": {
+            "publish": {"action": "send", "channel": {"$ref": "#/channels/events"}}
+        },
+        "components": {"schemas": {"headers": headers}, "messages": messages}
+    })
+}

@@ -1,0 +1,86 @@
+//! Sentiment: text in, a score out.
+//!
+//! A backend is one file here plus one line in [`BACKENDS`]. Scorers run on the
+//! inference threads, right after the transcriber, once for each final.
+
+use std::sync::Arc;
+
+use crate::types::{BuildError, Fault, Sentiment};
+
+mod lexicon;
+
+/// Every sentiment backend, in the order it is listed to people. The first is the default.
+pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon];
+
+/// The entry of one sentiment backend in [`BACKENDS`].
+pub trait Backend: Sync {
+    /// The name in configuration, events and metrics.
+    fn name(&self) -> &'static str;
+
+    /// One line for people.
+    fn about(&self) -> &'static str;
+
+    /// Reads `settings` (the table `[sentiment.<name>]`) and loads what all threads share.
+    ///
+    /// # Errors
+    /// Names the key, file or value that is wrong and the remedy.
+    fn build(&self, settings: &toml::Table) -> Result<Arc<dyn Scorer>, BuildError>;
+}
+
+/// A sentiment backend made ready; shared by the inference threads.
+pub trait Scorer: Send + Sync {
+    /// Scores one utterance of any length, the empty one included. Never panics.
+    ///
+    /// # Errors
+    /// [`Fault::Backend`] when the backend fails; the transcript is published without a score.
+    fn score(&self, text: &str) -> Result<Sentiment, Fault>;
+}
+
+/// Finds a backend by its name in the configuration.
+///
+/// # Errors
+/// Lists the names there are.
+pub fn find(name: &str) -> Result<&'static dyn Backend, BuildError> {
+    BACKENDS.iter().copied().find(|backend| backend.name() == name).ok_or_else(|| {
+        let names: Vec<_> = BACKENDS.iter().map(|backend| backend.name()).collect();
+        BuildError::new(
+            "sentiment",
+            format!("no sentiment backend is called {name:?}"),
+            format!("use one of: {}", names.join(", ")),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::SentimentLabel;
+
+    #[test]
+    fn every_backend_keeps_to_the_ranges_and_hears_the_difference() {
+        assert!(!BACKENDS.is_empty());
+        for backend in BACKENDS {
+            let scorer = backend.build(&toml::Table::new()).unwrap();
+            let long = "GREAT! but not 😡 ".repeat(5_000);
+            for text in ["", " \n", "???", "no", "4111 1111", "\u{0}\u{202e}", &long] {
+                let s = scorer.score(text).unwrap();
+                assert!((-1.0..=1.0).contains(&s.compound), "{}: {s:?}", backend.name());
+                let sum = s.negative + s.neutral + s.positive;
+                assert!(sum == 0.0 || (sum - 1.0).abs() < 0.01, "{}: weights sum to {sum}", backend.name());
+            }
+            let label = |text| scorer.score(text).unwrap().label;
+            assert_eq!(label("thank you so much, that was wonderful help"), SentimentLabel::Positive);
+            assert_eq!(label("this is terrible, I am really angry about it"), SentimentLabel::Negative);
+            assert_eq!(scorer.score("the same"), scorer.score("the same"), "{}", backend.name());
+        }
+    }
+
+    #[test]
+    fn unknown_names_and_settings_are_refused() {
+        assert!(find("nope").err().unwrap().to_string().contains("lexicon"));
+        for backend in BACKENDS {
+            let error = backend.build(&"colour = 1".parse().unwrap()).err().expect("an unknown key was taken");
+            assert!(error.to_string().contains("colour"), "{error}");
+        }
+    }
+}
