@@ -1,1 +1,7 @@
-fn main() {}
+//! Arguments to command; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sidetone::cli::run()
+}

@@ -1,5 +1,7 @@
 //! WAV files for the command line, the demo and tests; the media path never sees one.
 
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::types::Rate;
@@ -11,6 +13,14 @@ pub struct Wav {
     pub rate: Rate,
     /// One equally long buffer of 16-bit samples for each channel.
     pub channels: Vec<Vec<i16>>,
+}
+
+impl Wav {
+    /// Length in whole seconds, rounded down.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.channels.first().map_or(0, |samples| samples.len() as u64 / u64::from(self.rate.hz()))
+    }
 }
 
 /// A file that cannot be used, and why.
@@ -46,7 +56,16 @@ pub enum WavError {
 /// [`WavError`], naming the file and what was expected of it.
 pub fn read(path: &Path) -> Result<Wav, WavError> {
     let unreadable = |problem| WavError::Unreadable { path: path.to_owned(), problem };
-    let mut reader = hound::WavReader::open(path).map_err(unreadable)?;
+    decode(File::open(path).map(BufReader::new).map_err(|e| unreadable(e.into()))?, path)
+}
+
+/// Decodes WAV from anywhere; `path` is what errors call it.
+///
+/// # Errors
+/// As [`read`].
+pub fn decode(from: impl Read, path: &Path) -> Result<Wav, WavError> {
+    let unreadable = |problem| WavError::Unreadable { path: path.to_owned(), problem };
+    let mut reader = hound::WavReader::new(from).map_err(unreadable)?;
     let spec = reader.spec();
     let rate = Rate::from_hz(spec.sample_rate)
         .ok_or_else(|| WavError::Rate { path: path.to_owned(), hz: spec.sample_rate })?;

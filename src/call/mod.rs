@@ -211,6 +211,15 @@ impl Call {
         }
     }
 
+    /// Moves a leg that has not announced itself yet into a conversation that only
+    /// its first message names. `epoch`: when that conversation's first leg connected.
+    pub fn join(&mut self, conversation: ConversationId, epoch: Moment) {
+        if self.author.is_none() {
+            self.parts.conversation = conversation;
+            self.parts.epoch = epoch;
+        }
+    }
+
     /// The account so far.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
@@ -372,7 +381,7 @@ impl Call {
         let CallParts { conversation, leg, speaker, source, backends, connected_at, .. } = &self.parts;
         let started = LegStarted {
             connected_at: connected_at.to_string(),
-            start_ms: self.clock_ms(self.audio_started.unwrap_or(now)),
+            at_ms: self.clock_ms(self.opened),
             rate_hz: rate.hz(),
             hello,
             headers,

@@ -94,8 +94,8 @@ kind!(LegEnded, "leg.ended.v1", Durable, "The leg is over; where each of its sam
 pub struct LegStarted {
     /// When the socket connected, UTC, RFC 3339.
     pub connected_at: String,
-    /// Where position 0 of the leg's audio lies on the call clock.
-    pub start_ms: u64,
+    /// The same moment on the call clock.
+    pub at_ms: u64,
     /// Rate of the incoming audio in Hz: 8000, 16000 or 24000.
     pub rate_hz: u32,
     /// Whether Vonage's first text message came, or its content had to be assumed.

@@ -1,0 +1,101 @@
+//! `sidetone check`: configuration, model, port, sinks, one line each.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Common, Done, Failure};
+use crate::app;
+use crate::config::Config;
+use crate::models::Store;
+use crate::sink::{Sink, file::JsonLines, kafka::Kafka};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Check as if this address were configured
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Check as if these brokers were configured
+    #[arg(long, value_name = "HOST:PORT,…")]
+    kafka: Option<String>,
+}
+
+pub(super) fn run(common: &Common, options: Options) -> Done {
+    let settings = [("server.listen", options.listen.map(|a| a.to_string())), ("sink.kafka.bootstrap", options.kafka)];
+    let settings = settings.into_iter().filter_map(|(key, value)| Some((key, toml::Value::String(value?))));
+    let mut report = Report { well: true };
+    let config = match common.load(settings.collect()) {
+        Ok(config) => config,
+        Err(Failure(problems)) => {
+            problems.lines().try_for_each(|problem| report.line("configuration", Err(problem.to_owned())))?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let from = common.config.as_ref().map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
+    report.line("configuration", Ok(from))?;
+    report.line("vad", app::detector(&config).map(|(name, _)| name.to_owned()).map_err(|e| e.to_string()))?;
+    report.line("model", model(&config))?;
+    report.line("asr", engine(&config))?;
+    report.line("port", port(config.server.listen))?;
+    if !config.sink.file.path.as_os_str().is_empty() {
+        let path = &config.sink.file.path;
+        let there = path.exists();
+        let opened = JsonLines::to_path(path.clone()).open();
+        if !there {
+            // Looking must not leave anything behind.
+            let _ = std::fs::remove_file(path);
+        }
+        report.line("event file", opened.map(|()| path.display().to_string()))?;
+    }
+    if !config.sink.kafka.bootstrap.is_empty() {
+        report.line("kafka", kafka(&config))?;
+    }
+    Ok(if report.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Report {
+    well: bool,
+}
+
+impl Report {
+    fn line(&mut self, what: &str, found: Result<String, String>) -> io::Result<()> {
+        self.well &= found.is_ok();
+        let (mark, text) = match found {
+            Ok(text) => ("ok  ", text),
+            Err(problem) => ("BAD ", problem),
+        };
+        writeln!(io::stdout(), "{mark} {what:<14} {text}")
+    }
+}
+
+fn model(config: &Config) -> Result<String, String> {
+    let backend = crate::asr::find(&config.asr.backend).map_err(|e| e.to_string())?;
+    let Some(name) = backend.model() else { return Ok("none needed".to_owned()) };
+    let store = Store::new(config.models.dir.clone());
+    store.verify(name).map_err(|e| e.to_string())?;
+    Ok(format!("{name}, every file matches its checksum"))
+}
+
+fn engine(config: &Config) -> Result<String, String> {
+    let engines = app::engines(config).map_err(|e| e.to_string())?;
+    engines.asr.open().map_err(|e| e.to_string())?;
+    let scorer = engines.scorer.map_or("none", |(name, _)| name);
+    Ok(format!("{} loads; {} threads; sentiment {scorer}", engines.asr_name, config.inference_threads()))
+}
+
+fn port(address: SocketAddr) -> Result<String, String> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(error) => Err(format!(
+            "cannot listen on {address}: {error}; stop what uses it, or choose another with --listen or server.listen"
+        )),
+    }
+}
+
+fn kafka(config: &Config) -> Result<String, String> {
+    let settings = &config.sink.kafka;
+    Kafka::new(settings.clone())?.ensure_topic()?;
+    Ok(format!("{} answers; topic {} is there", settings.bootstrap, settings.topic))
+}

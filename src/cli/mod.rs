@@ -1,0 +1,124 @@
+//! The command line: one file for each subcommand. Only here is anything printed.
+
+mod backends;
+mod check;
+mod console;
+mod demo;
+mod events;
+mod models;
+mod offline;
+mod serve;
+mod transcribe;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Config, LogFormat, Source};
+
+/// Listens to every call: Vonage audio in, separated and timed transcripts out to Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "sidetone", version, about, long_about = None, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Options of every subcommand that reads the configuration.
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file; without one the defaults hold
+    #[arg(long, short, global = true, env = "SIDETONE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What is logged to standard error, such as `debug` or `sidetone=debug,warn`
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play a two-party call into a gateway of its own and watch it become text
+    Demo(demo::Options),
+    /// Run the gateway
+    Serve(serve::Options),
+    /// Transcribe WAV files through the same pipeline, as fast as the machine allows
+    Transcribe(transcribe::Options),
+    /// List the voice activity, transcription, sentiment and sink backends
+    Backends,
+    /// Look at configuration, model, port and broker: what is wrong, and how to mend it
+    Check(check::Options),
+    /// Print the event contract: JSON Schemas or the AsyncAPI document
+    Events(events::Options),
+}
+
+/// Runs the command that the process was called with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Demo(options) => demo::run(&cli.common, options),
+        Command::Serve(options) => serve::run(&cli.common, options),
+        Command::Transcribe(options) => transcribe::run(&cli.common, options),
+        Command::Backends => backends::run(),
+        Command::Check(options) => check::run(&cli.common, options),
+        Command::Events(options) => events::run(&options),
+    };
+    match done {
+        Ok(code) => code,
+        // `sidetone … | head` is no failure of ours.
+        Err(Failure(message)) if message.contains("Broken pipe") => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            for line in message.lines() {
+                let _ = writeln!(io::stderr(), "sidetone: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command failed, in words for its user.
+#[derive(Debug)]
+struct Failure(String);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+type Done = Result<ExitCode, Failure>;
+
+impl Common {
+    /// Reads the configuration, with settings from the command line on top, and starts logging.
+    fn load(&self, arguments: Vec<(&'static str, toml::Value)>) -> Result<Config, Failure> {
+        let source = Source { file: self.config.as_deref(), arguments, ..Source::environment() };
+        let mut config = config::load(&source)?;
+        if let Some(filter) = &self.log {
+            config.log.filter.clone_from(filter);
+        }
+        start_log(&config)?;
+        Ok(config)
+    }
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log.filter)
+        .map_err(|error| Failure(format!("log.filter is {:?}: {error}", config.log.filter)))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A second start in one process finds the first one's subscriber; that is fine.
+    let _ = match config.log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    Ok(())
+}
+
+/// A runtime for the commands that talk to a network.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

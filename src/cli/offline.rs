@@ -1,0 +1,155 @@
+//! Runs recorded audio through the whole pipeline, as fast as the threads allow.
+//!
+//! The clock is the audio's own: each frame comes when it would have come in the
+//! call, so the events are those of a call whose transcriber takes no time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::app::{self, StartError};
+use crate::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output};
+use crate::config::Config;
+use crate::event::{Body, Event};
+use crate::inference::{BufferPool, Engines, Pool};
+use crate::types::{ConversationId, Fault, LegId, Moment, Rate, Reply, Speaker, WallTime};
+use crate::vad;
+
+/// Segments of one leg that may be under way at once: enough to keep the threads busy.
+const AHEAD: usize = 4;
+
+/// The pipeline without its network.
+pub(super) struct Pipeline {
+    config: Arc<CallConfig>,
+    vad: vad::Factory,
+    backends: BackendNames,
+    pool: Pool,
+    buffers: Arc<BufferPool>,
+}
+
+impl Pipeline {
+    /// Loads the engines that `config` names and starts the threads.
+    pub(super) fn start(config: &Config, engines: &Engines) -> Result<Self, StartError> {
+        let (vad_name, vad) = app::detector(config)?;
+        let buffers = app::buffers(config);
+        let mut call = config.call_config();
+        // Nobody watches; and the clock here says nothing about how long decoding takes.
+        call.partial_interval_ms = 0;
+        call.reply_timeout = Duration::from_secs(3_600);
+        call.tail_timeout = Duration::from_secs(3_600);
+        call.pending_max = call.pending_max.max(AHEAD + 1);
+        Ok(Self {
+            config: Arc::new(call),
+            vad,
+            backends: BackendNames {
+                vad: vad_name,
+                asr: engines.asr_name,
+                sentiment: engines.scorer.as_ref().map(|(name, _)| *name),
+            },
+            pool: app::pool(config, engines, &buffers)?,
+            buffers,
+        })
+    }
+
+    /// Takes one party's audio through; `progress` is told of each second of it.
+    pub(super) async fn run(
+        &self,
+        speaker: &str,
+        rate: Rate,
+        samples: &[i16],
+        mut progress: impl FnMut(u64),
+    ) -> Vec<Event> {
+        let parts = CallParts {
+            conversation: ConversationId::parse("file").expect("four letters are a valid id"),
+            leg: LegId::parse("file").expect("four letters are a valid id"),
+            speaker: Speaker::parse(speaker),
+            source: Arc::from("/sidetone/transcribe"),
+            epoch: Moment::default(),
+            connected_at: WallTime::default(),
+            vad: Arc::clone(&self.vad),
+            backends: self.backends.clone(),
+            buffers: self.buffers.clone(),
+        };
+        let (replies_in, replies) = mpsc::channel(self.config.pending_max + 1);
+        let mut leg = Leg {
+            pipeline: self,
+            call: Call::new(Arc::clone(&self.config), parts, Moment::default()),
+            events: Vec::new(),
+            replies_in,
+            replies,
+            under_way: 0,
+            ended: false,
+        };
+        let hello = crate::call::wire::connected(rate, &serde_json::Map::new());
+        leg.handle(Moment::default(), Input::Text(&hello));
+        let mut bytes = Vec::with_capacity(rate.frame_bytes());
+        let mut now = Moment::default();
+        for (n, frame) in samples.chunks(rate.frame_samples()).enumerate() {
+            now = Moment::from_ms(n as u64 * crate::types::rate::FRAME_MS);
+            bytes.clear();
+            frame.iter().for_each(|sample| bytes.extend_from_slice(&sample.to_le_bytes()));
+            leg.handle(now, Input::Audio(&bytes));
+            while leg.under_way > AHEAD {
+                leg.wait(now).await;
+            }
+            if n % 50 == 49 {
+                progress(1);
+                tokio::task::yield_now().await;
+            }
+        }
+        leg.handle(now, Input::Closed(None));
+        while !leg.ended {
+            leg.wait(now).await;
+        }
+        leg.events
+    }
+}
+
+struct Leg<'a> {
+    pipeline: &'a Pipeline,
+    call: Call,
+    events: Vec<Event>,
+    replies_in: mpsc::Sender<Reply>,
+    replies: mpsc::Receiver<Reply>,
+    under_way: usize,
+    ended: bool,
+}
+
+impl Leg<'_> {
+    fn handle(&mut self, now: Moment, input: Input<'_>) {
+        self.call.handle(now, input);
+        loop {
+            match self.call.poll() {
+                Output::Transcribe(segment) => match self.pipeline.pool.submit(segment, &self.replies_in) {
+                    Ok(()) => self.under_way += 1,
+                    Err(segment) => {
+                        let refusal = Reply::refused(&segment, Fault::Overload);
+                        self.pipeline.buffers.give(segment.samples);
+                        self.call.handle(now, Input::Reply(refusal));
+                    }
+                },
+                Output::Emit(event) => self.events.push(event),
+                Output::Ended => self.ended = true,
+                Output::Idle { .. } => return,
+                Output::Ping | Output::Fault(_) | Output::Close(_) => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self, now: Moment) {
+        if let Some(reply) = self.replies.recv().await {
+            self.under_way -= 1;
+            self.handle(now, Input::Reply(reply));
+        }
+    }
+}
+
+/// The finals among `events`, joined.
+pub(super) fn text_of(events: &[Event]) -> String {
+    let texts = events.iter().filter_map(|event| match &event.body {
+        Body::TranscriptFinal(text) => Some(text.text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join(" ")
+}

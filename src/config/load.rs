@@ -1,0 +1,192 @@
+//! File, then environment, then command line; later ones win.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::Config;
+use super::checks::check;
+
+/// Prefix of the environment variables that set keys.
+const PREFIX: &str = "SIDETONE_";
+
+/// Variables with the prefix that are not keys.
+const NOT_KEYS: [&str; 1] = ["SIDETONE_CONFIG"];
+
+/// A configuration that cannot be used: one line for each thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl ConfigError {
+    fn one(line: impl Into<String>) -> Self {
+        Self(vec![line.into()])
+    }
+}
+
+/// Where settings come from besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Source<'a> {
+    /// The file, if one was named.
+    pub file: Option<&'a Path>,
+    /// The environment, as pairs.
+    pub environment: Vec<(String, String)>,
+    /// Settings from the command line: dotted key and value.
+    pub arguments: Vec<(&'static str, Value)>,
+}
+
+impl Source<'_> {
+    /// The process's own environment and nothing else.
+    #[must_use]
+    pub fn environment() -> Self {
+        // Variables that are not UTF-8 cannot be ours.
+        let pairs = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self { environment: pairs.collect(), ..Self::default() }
+    }
+
+    /// The value of a variable.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads and checks a configuration.
+///
+/// # Errors
+/// Each line names the file or variable, the key, the value and what was expected.
+pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
+    let mut table = match source.file {
+        Some(path) => read(path)?,
+        None => Table::new(),
+    };
+    for (name, value) in &source.environment {
+        if NOT_KEYS.contains(&name.as_str()) {
+            continue;
+        }
+        if let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) {
+            let key = rest.to_ascii_lowercase().replace("__", ".");
+            set(&mut table, &key, from_text(value))
+                .map_err(|problem| ConfigError::one(format!("environment variable {name}: {problem}")))?;
+        }
+    }
+    for (key, value) in &source.arguments {
+        set(&mut table, key, value.clone())
+            .map_err(|problem| ConfigError::one(format!("command line, {key}: {problem}")))?;
+    }
+    let place = source.file.map_or_else(|| "configuration".to_owned(), |path| path.display().to_string());
+    let mut config: Config = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let key = error.path().to_string();
+        ConfigError::one(format!("{place}: {key}: {}", error.into_inner().to_string().trim()))
+    })?;
+    let defaults = Config::default();
+    for (family, default) in
+        [(&mut config.vad, defaults.vad), (&mut config.asr, defaults.asr), (&mut config.sentiment, defaults.sentiment)]
+    {
+        if family.backend.is_empty() {
+            family.backend = default.backend;
+        }
+    }
+    let problems = check(&config);
+    if !problems.is_empty() {
+        return Err(ConfigError(problems.into_iter().map(|p| format!("{place}: {} {}", p.key, p.what)).collect()));
+    }
+    if config.models.dir.as_os_str().is_empty() {
+        config.models.dir = crate::models::default_root(|name| source.variable(name).map(Into::into));
+    }
+    Ok(config)
+}
+
+fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::one(format!("{}: cannot be read: {error}", path.display())))?;
+    text.parse().map_err(|error| ConfigError::one(format!("{}: {error}", path.display())))
+}
+
+/// A number, a boolean, an array or a table if it reads as one, else a string.
+fn from_text(text: &str) -> Value {
+    format!("v = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("v"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+            Ok(())
+        }
+        Some((section, rest)) => {
+            let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            let inner = inner.as_table_mut().ok_or_else(|| format!("{section} is a value, not a section"))?;
+            set(inner, rest, value)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let temp = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(temp.path(), file).unwrap();
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let name = temp.path().display().to_string();
+        load(&Source { file: Some(temp.path()), environment, arguments: Vec::new() })
+            .map_err(|error| error.to_string().replace(&name, "FILE"))
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_valid_configuration() {
+        let config = load(&Source::default()).unwrap();
+        assert_eq!(Config { models: super::super::Models::default(), ..config }, Config::default());
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_arguments_over_both() {
+        let config = loaded("[server]\nlegs_max = 5\nname = \"a\"", &[("SIDETONE_SERVER__LEGS_MAX", "6")]).unwrap();
+        assert_eq!((config.server.legs_max, config.server.name.as_str()), (6, "a"));
+        let source = Source {
+            environment: vec![("SIDETONE_SINK__KAFKA__BOOTSTRAP".into(), "a:1".into())],
+            arguments: vec![("sink.kafka.bootstrap", "b:2".into())],
+            ..Source::default()
+        };
+        assert_eq!(load(&source).unwrap().sink.kafka.bootstrap, "b:2");
+    }
+
+    #[test]
+    fn errors_name_the_key_the_value_and_what_was_expected() {
+        for (file, expected) in [
+            ("[server]\nlegs = 5", "FILE: server.legs: unknown field `legs`"),
+            ("[server]\nlegs_max = \"many\"", "FILE: server.legs_max: invalid type: string \"many\", expected usize"),
+            ("[server]\nlegs_max = 0", "FILE: server.legs_max is 0; expected at least 1"),
+            ("[asr]\nbackend = \"whispr\"", "FILE: asr.backend is \"whispr\"; expected one of moonshine, scripted"),
+            ("[vad.webrt]\naggressiveness = 1", "FILE: vad.webrt is not a key of [vad] nor a backend"),
+            ("[endpointing]\nhangover_ms = 0", "FILE: endpointing.hangover_ms is 0; expected 20 to 5000"),
+            (
+                "[call]\nassumed_rate_hz = 44100",
+                "FILE: call.assumed_rate_hz is 44100; expected one of 8000, 16000, 24000",
+            ),
+            ("server = 3", "FILE: server: invalid type: integer `3`"),
+            ("[server", "FILE: TOML parse error"),
+        ] {
+            let error = loaded(file, &[]).unwrap_err();
+            assert!(error.starts_with(expected), "{file:?} gave\n{error}\nexpected\n{expected}");
+        }
+    }
+
+    #[test]
+    fn several_problems_are_reported_together() {
+        let error = loaded("[server]\nlegs_max = 0\n[call]\nspeed_max = 0", &[]).unwrap_err();
+        assert_eq!(error.lines().count(), 2, "{error}");
+    }
+
+    #[test]
+    fn a_bad_variable_is_named() {
+        let error = loaded("vad = 3", &[("SIDETONE_VAD__BACKEND", "webrtc")]).unwrap_err();
+        assert!(error.contains("SIDETONE_VAD__BACKEND"), "{error}");
+    }
+}

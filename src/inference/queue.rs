@@ -1,0 +1,205 @@
+//! What waits for a worker, bounded; finals before partials.
+//!
+//! Under load partials give way first: one is taken only while no final waits,
+//! and a final that comes sheds the partials that wait.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{BufferPool, Job};
+use crate::types::rate::PIPELINE_HZ;
+use crate::types::{Fault, SegmentKind};
+
+/// Bounds of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Finals waiting, in seconds of audio.
+    pub audio_max_s: u64,
+    /// Partials waiting.
+    pub partials_max: usize,
+}
+
+/// What waits.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Backlog {
+    /// Finals.
+    pub finals: usize,
+    /// Partials.
+    pub partials: usize,
+    /// Audio in the finals, in seconds.
+    pub audio_s: f64,
+}
+
+#[derive(Default)]
+struct State {
+    finals: VecDeque<Job>,
+    partials: VecDeque<Job>,
+    samples: u64,
+    closed: bool,
+}
+
+pub(super) struct Queue {
+    limits: Limits,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+impl Queue {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, state: Mutex::default(), work: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job, or gives it back when there is no room. Finals never wait behind partials.
+    pub(super) fn push(&self, job: Job, buffers: &BufferPool) -> Result<(), Job> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(job);
+        }
+        let shed = match job.segment.kind {
+            SegmentKind::Final => {
+                let samples = state.samples + job.segment.samples.len() as u64;
+                // An empty queue takes any segment, however small the bound.
+                if !state.finals.is_empty() && samples > self.limits.audio_max_s * u64::from(PIPELINE_HZ) {
+                    return Err(job);
+                }
+                state.samples = samples;
+                state.finals.push_back(job);
+                std::mem::take(&mut state.partials)
+            }
+            SegmentKind::Partial => {
+                if !state.finals.is_empty() || state.partials.len() >= self.limits.partials_max {
+                    return Err(job);
+                }
+                state.partials.push_back(job);
+                VecDeque::new()
+            }
+        };
+        drop(state);
+        self.work.notify_one();
+        for partial in shed {
+            partial.refuse(Fault::Overload, buffers);
+        }
+        Ok(())
+    }
+
+    /// The next job; waits for one. `None` once the queue is closed.
+    pub(super) fn pop(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.finals.pop_front() {
+                state.samples -= job.segment.samples.len() as u64;
+                return Some(job);
+            }
+            if let Some(job) = state.partials.pop_front() {
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Refuses all that waits and all that comes.
+    pub(super) fn close(&self, buffers: &BufferPool) {
+        let mut state = self.state();
+        state.closed = true;
+        state.samples = 0;
+        let waiting: Vec<Job> =
+            std::mem::take(&mut state.finals).into_iter().chain(std::mem::take(&mut state.partials)).collect();
+        drop(state);
+        self.work.notify_all();
+        for job in waiting {
+            job.refuse(Fault::Shutdown, buffers);
+        }
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        let state = self.state();
+        Backlog {
+            finals: state.finals.len(),
+            partials: state.partials.len(),
+            audio_s: state.samples as f64 / f64::from(PIPELINE_HZ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::types::{LegId, MediaTime, Moment, Reply, Segment, SegmentId};
+
+    struct Bench {
+        queue: Queue,
+        buffers: BufferPool,
+        replies: mpsc::Receiver<Reply>,
+        sender: mpsc::Sender<Reply>,
+    }
+
+    fn bench() -> Bench {
+        let (sender, replies) = mpsc::channel(16);
+        let limits = Limits { audio_max_s: 2, partials_max: 2 };
+        Bench { queue: Queue::new(limits), buffers: BufferPool::new(1, 1), replies, sender }
+    }
+
+    impl Bench {
+        fn push(&self, id: u64, kind: SegmentKind, seconds: usize) -> bool {
+            let segment = Segment {
+                leg: LegId::parse("leg").unwrap(),
+                id: SegmentId(id),
+                kind,
+                samples: vec![0; seconds * 16_000],
+                start: MediaTime(0),
+                cut_at: Moment(0),
+            };
+            let reply = self.sender.clone().try_reserve_owned().unwrap();
+            self.queue.push(Job { segment, submitted: std::time::Instant::now(), reply }, &self.buffers).is_ok()
+        }
+
+        fn popped(&self) -> u64 {
+            self.queue.pop().unwrap().segment.id.0
+        }
+    }
+
+    use SegmentKind::{Final, Partial};
+
+    #[test]
+    fn finals_come_in_order_and_are_bounded_in_seconds_of_audio() {
+        let bench = bench();
+        assert!(bench.push(1, Final, 1) && bench.push(2, Final, 1));
+        assert!(!bench.push(3, Final, 1), "three seconds fitted into two");
+        assert_eq!((bench.popped(), bench.popped()), (1, 2));
+        assert!(bench.push(4, Final, 5), "an empty queue refused a long segment");
+        assert_eq!(bench.queue.backlog(), Backlog { finals: 1, partials: 0, audio_s: 5.0 });
+    }
+
+    #[test]
+    fn partials_give_way_to_finals() {
+        let mut bench = bench();
+        assert!(bench.push(1, Partial, 1) && bench.push(2, Partial, 1));
+        assert!(!bench.push(3, Partial, 1), "a third partial fitted into two places");
+        assert!(bench.push(4, Final, 1));
+        let shed: Vec<_> = (0..2).map(|_| bench.replies.try_recv().unwrap()).map(|r| (r.id.0, r.outcome)).collect();
+        assert_eq!(shed, [(1, Err(Fault::Overload)), (2, Err(Fault::Overload))]);
+        assert!(!bench.push(5, Partial, 1), "a partial was taken while a final waits");
+        assert_eq!(bench.popped(), 4);
+        assert!(bench.push(6, Partial, 1));
+    }
+
+    #[test]
+    fn closing_answers_everyone_and_frees_the_workers() {
+        let mut bench = bench();
+        bench.push(1, Final, 1);
+        bench.queue.close(&bench.buffers);
+        assert_eq!(bench.replies.try_recv().unwrap().outcome, Err(Fault::Shutdown));
+        assert!(bench.queue.pop().is_none());
+        assert!(!bench.push(2, Final, 1));
+    }
+}

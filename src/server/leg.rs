@@ -1,0 +1,256 @@
+//! One leg's task: owns the socket and the `Call`, moves what one says to the other.
+//!
+//! Invariant: it waits for its own socket, its replies, its timer and the drain
+//! signal, and for nothing else; never for inference, a sink or another leg.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use uuid::Uuid;
+
+use super::Gateway;
+use super::admission::Place;
+use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, wire};
+use crate::telemetry::{LegClosed, LegOpened, PeerErred};
+use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
+
+/// What the handshake said about the leg.
+pub(super) struct Asked {
+    /// The conversation, if it was in the query.
+    pub(super) conversation: Option<ConversationId>,
+    /// Whom the leg lets us hear, as far as the query said.
+    pub(super) speaker: Speaker,
+}
+
+/// Runs a leg from its handshake to its last event.
+pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, place: Place) {
+    let (id, own_conversation) = new_ids();
+    LegOpened { leg: &id, legs: gateway.admission.legs() }.emit();
+    let now = gateway.clock.now();
+    let named = asked.conversation.is_some();
+    let conversation = asked.conversation.unwrap_or(own_conversation);
+    let parts = CallParts {
+        epoch: gateway.conversations.enter(&conversation, now),
+        conversation: conversation.clone(),
+        leg: id.clone(),
+        speaker: asked.speaker,
+        source: Arc::clone(&gateway.source),
+        connected_at: gateway.clock.wall(),
+        vad: Arc::clone(&gateway.vad),
+        backends: gateway.backends.clone(),
+        buffers: gateway.buffers.clone(),
+    };
+    // Room for every final that can be pending, and the one partial.
+    let (replies_in, replies) = mpsc::channel(gateway.call.pending_max + 1);
+    let mut leg = Leg {
+        call: Call::new(Arc::clone(&gateway.call), parts, now),
+        id,
+        conversation,
+        named,
+        socket: Some(socket),
+        replies_in,
+        replies,
+        faults: 0,
+        gateway,
+    };
+    leg.live().await;
+    leg.gateway.conversations.leave(&leg.conversation);
+    drop(place);
+    let (ledger, rate) = (leg.call.ledger(), leg.call.rate());
+    LegClosed { leg: &leg.id, legs: leg.gateway.admission.legs(), ledger, rate }.emit();
+}
+
+/// A leg's own id, and one for the conversation of a leg that names none.
+fn new_ids() -> (LegId, ConversationId) {
+    let uuid = Uuid::new_v4().to_string();
+    let leg = LegId::parse(&uuid).expect("a UUID is visible ASCII of 36 bytes");
+    let conversation = ConversationId::parse(&uuid).expect("a UUID is visible ASCII of 36 bytes");
+    (leg, conversation)
+}
+
+struct Leg {
+    call: Call,
+    id: LegId,
+    conversation: ConversationId,
+    /// Whether the conversation is known for good.
+    named: bool,
+    /// Gone once closed by either side.
+    socket: Option<WebSocket>,
+    replies_in: mpsc::Sender<Reply>,
+    replies: mpsc::Receiver<Reply>,
+    /// Faults seen, a bit for each kind.
+    faults: u32,
+    gateway: Arc<Gateway>,
+}
+
+enum Happened {
+    Received(Option<Result<Message, axum::Error>>),
+    Replied(Reply),
+    TimePassed,
+    Drain,
+}
+
+impl Leg {
+    async fn live(&mut self) {
+        let drain = self.gateway.drain.clone();
+        let mut draining = false;
+        // Re-armed only to come sooner: most deadlines move on with every frame, and
+        // one that fires early costs less than fifty re-armings a second.
+        let mut armed: Option<Moment> = None;
+        let timer = sleep_until(tokio::time::Instant::now());
+        tokio::pin!(timer);
+        while let Some(until) = self.act().await {
+            arm(&mut armed, timer.as_mut(), until, &self.gateway);
+            let happened = tokio::select! {
+                received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
+                Some(reply) = self.replies.recv() => Happened::Replied(reply),
+                () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
+                () = drain.cancelled(), if !draining => Happened::Drain,
+            };
+            let now = self.gateway.clock.now();
+            match happened {
+                Happened::Received(received) => self.on_received(now, received),
+                Happened::Replied(reply) => self.call.handle(now, Input::Reply(reply)),
+                Happened::TimePassed => {
+                    armed = None;
+                    self.call.handle(now, Input::Timeout);
+                }
+                Happened::Drain => {
+                    draining = true;
+                    self.call.handle(now, Input::Drain);
+                }
+            }
+        }
+    }
+
+    /// Does all that the call asks for; `None` when it has ended.
+    async fn act(&mut self) -> Option<Option<Moment>> {
+        loop {
+            match self.call.poll() {
+                Output::Transcribe(segment) => self.transcribe(segment),
+                Output::Emit(event) => self.gateway.outbox.publish(event),
+                Output::Ping => self.send(Message::Ping(bytes::Bytes::new())).await,
+                Output::Fault(fault) => self.on_fault(fault),
+                Output::Close(close) => self.close(close).await,
+                Output::Ended => return None,
+                Output::Idle { until } => return Some(until),
+            }
+        }
+    }
+
+    fn transcribe(&mut self, segment: Segment) {
+        if let Err(segment) = self.gateway.pool.submit(segment, &self.replies_in) {
+            let refusal = Reply::refused(&segment, Fault::Overload);
+            self.gateway.buffers.give(segment.samples);
+            self.call.handle(self.gateway.clock.now(), Input::Reply(refusal));
+        }
+    }
+
+    fn on_received(&mut self, now: Moment, received: Option<Result<Message, axum::Error>>) {
+        match received {
+            Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
+            Some(Ok(Message::Text(text))) => {
+                self.name_conversation(now, &text);
+                self.call.handle(now, Input::Text(&text));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.call.handle(now, Input::Alive),
+            Some(Ok(Message::Close(_))) | None => {
+                self.socket = None;
+                self.call.handle(now, Input::Closed(None));
+            }
+            Some(Err(error)) => {
+                let fault = classify(error);
+                if fault == PeerFault::ConnectionLost {
+                    self.socket = None;
+                }
+                self.call.handle(now, Input::Closed(Some(fault)));
+            }
+        }
+    }
+
+    /// The NCCO may name the conversation in its custom headers.
+    fn name_conversation(&mut self, now: Moment, text: &str) {
+        if self.named {
+            return;
+        }
+        let Ok(wire::Message::Connected { headers, .. }) = wire::parse(text) else { return };
+        self.named = true;
+        let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
+        if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
+            self.gateway.conversations.leave(&self.conversation);
+            let epoch = self.gateway.conversations.enter(&conversation, now);
+            self.call.join(conversation.clone(), epoch);
+            self.conversation = conversation;
+        }
+    }
+
+    fn on_fault(&mut self, fault: PeerFault) {
+        let bit = 1 << fault as u32;
+        PeerErred { leg: &self.id, fault, repeated: self.faults & bit != 0 }.emit();
+        self.faults |= bit;
+    }
+
+    async fn close(&mut self, close: Close) {
+        let (code, reason) = match close {
+            Close::Drain => (close_code::AWAY, "stopping"),
+            Close::Fault(fault) => (close_code_of(fault), fault.as_str()),
+        };
+        self.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;
+        self.socket = None;
+    }
+
+    /// Sends, or gives the peer up when it does not read.
+    async fn send(&mut self, message: Message) {
+        let Some(socket) = &mut self.socket else { return };
+        let patience = Duration::from_millis(self.gateway.server.send_timeout_ms);
+        let fault = match timeout(patience, socket.send(message)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(_)) => PeerFault::ConnectionLost,
+            Err(_) => PeerFault::NotReading,
+        };
+        self.socket = None;
+        self.call.handle(self.gateway.clock.now(), Input::Closed(Some(fault)));
+    }
+}
+
+async fn receive(socket: &mut Option<WebSocket>) -> Option<Result<Message, axum::Error>> {
+    match socket {
+        Some(socket) => socket.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn arm(armed: &mut Option<Moment>, timer: std::pin::Pin<&mut Sleep>, until: Option<Moment>, gateway: &Gateway) {
+    if let Some(until) = until
+        && armed.is_none_or(|armed| until < armed)
+    {
+        timer.reset(gateway.clock.instant(until));
+        *armed = Some(until);
+    }
+}
+
+/// Names what went wrong on a socket.
+fn classify(error: axum::Error) -> PeerFault {
+    match error.into_inner().downcast_ref::<WsError>() {
+        Some(WsError::Capacity(CapacityError::MessageTooLong { .. })) => PeerFault::MessageTooLong,
+        Some(WsError::Utf8(_)) => PeerFault::InvalidUtf8,
+        Some(WsError::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake))
+        | Some(WsError::Io(_) | WsError::ConnectionClosed | WsError::AlreadyClosed) => PeerFault::ConnectionLost,
+        _ => PeerFault::Protocol,
+    }
+}
+
+/// RFC 6455 section 7.4.1.
+fn close_code_of(fault: PeerFault) -> u16 {
+    match fault {
+        PeerFault::UnsupportedFormat => close_code::UNSUPPORTED,
+        PeerFault::MessageTooLong => close_code::SIZE,
+        PeerFault::InvalidUtf8 => close_code::INVALID,
+        PeerFault::TooFast | PeerFault::Idle => close_code::POLICY,
+        _ => close_code::PROTOCOL,
+    }
+}

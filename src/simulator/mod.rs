@@ -1,0 +1,3 @@
+//! An offline Vonage: dials our media socket the way the platform does.
+
+pub mod player;

@@ -1,0 +1,56 @@
+//! Sinks: where events go. One file here for each kind, one line in [`KINDS`].
+//!
+//! A sink runs on a thread of its own (see `publish`), may block there, and is
+//! given one event at a time. What it cannot take now is offered again, in order.
+
+use std::time::Duration;
+
+use crate::event::Event;
+
+pub mod file;
+pub mod kafka;
+
+/// Every kind of sink: name and one line for people.
+pub static KINDS: &[(&str, &str)] = &[
+    (file::NAME, "a local file of JSON lines, one CloudEvents object (structured mode) a line"),
+    (kafka::NAME, "Apache Kafka: idempotent, acks=all, key = conversation, CloudEvents in binary mode"),
+];
+
+/// Why a sink did not take an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No room or no connection: offer it again later.
+    Busy,
+    /// Never: it was set aside with this reason.
+    Rejected(String),
+}
+
+/// A destination of events.
+pub trait Sink: Send {
+    /// The name in metrics and logs.
+    fn name(&self) -> &'static str;
+
+    /// Makes it ready: opens the file, finds the topic. Called again, at intervals,
+    /// until it succeeds; events wait meanwhile.
+    ///
+    /// # Errors
+    /// What is wrong and the remedy, in one line.
+    fn open(&mut self) -> Result<(), String>;
+
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    fn send(&mut self, event: &std::sync::Arc<Event>) -> Result<(), Refusal>;
+
+    /// Lets the sink do its own work, such as handling acknowledgements, for at most `wait`.
+    fn poll(&mut self, wait: Duration) {
+        let _ = wait;
+    }
+
+    /// Brings everything taken to where it is safe.
+    ///
+    /// # Errors
+    /// How many events are not safe when `wait` has passed.
+    fn flush(&mut self, wait: Duration) -> Result<(), usize>;
+}

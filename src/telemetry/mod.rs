@@ -1,0 +1,208 @@
+//! One struct for each thing that happens; `emit` counts it and, where an operator
+//! would want to know, logs one line.
+//!
+//! Invariant: no number, digit, transcript or audio goes into a metric or a line.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::call::Ledger;
+use crate::types::{DropReason, Fault, LegId, PeerFault, Rate, SegmentKind};
+
+/// Bucket bounds of every duration, in seconds.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];
+
+/// Installs the process's one recorder.
+///
+/// # Errors
+/// When one is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()
+}
+
+/// A leg connected.
+#[derive(Debug)]
+pub struct LegOpened<'a> {
+    /// The leg.
+    pub leg: &'a LegId,
+    /// Legs now.
+    pub legs: usize,
+}
+
+impl LegOpened<'_> {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_legs_total").increment(1);
+        gauge!("sidetone_legs").set(self.legs as f64);
+        tracing::info!(leg = %self.leg, "leg opened");
+    }
+}
+
+/// A leg ended; its ledger is closed.
+#[derive(Debug)]
+pub struct LegClosed<'a> {
+    /// The leg.
+    pub leg: &'a LegId,
+    /// Legs now.
+    pub legs: usize,
+    /// Its account.
+    pub ledger: Ledger,
+    /// The account's unit.
+    pub rate: Rate,
+}
+
+impl LegClosed<'_> {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        let seconds = |samples: u64| samples as f64 / f64::from(self.rate.hz());
+        gauge!("sidetone_legs").set(self.legs as f64);
+        let count = |page: &'static str, samples: u64| {
+            counter!("sidetone_audio_ms_total", "page" => page).increment(self.rate.ms(samples));
+        };
+        count("received", self.ledger.received);
+        count("transcribed", self.ledger.transcribed);
+        count("silent", self.ledger.silent);
+        count("paused", self.ledger.paused);
+        for reason in DropReason::ALL {
+            if self.ledger.dropped(reason) > 0 {
+                count(reason.as_str(), self.ledger.dropped(reason));
+            }
+        }
+        tracing::info!(
+            leg = %self.leg,
+            received_s = seconds(self.ledger.received),
+            transcribed_s = seconds(self.ledger.transcribed),
+            lost_s = seconds(self.ledger.lost()),
+            "leg ended"
+        );
+    }
+}
+
+/// A leg was not let in.
+#[derive(Debug)]
+pub struct LegRefused {
+    /// Why, in one word.
+    pub reason: &'static str,
+}
+
+impl LegRefused {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_legs_refused_total", "reason" => self.reason).increment(1);
+        tracing::warn!(reason = self.reason, "leg refused");
+    }
+}
+
+/// A peer made a mistake.
+#[derive(Debug)]
+pub struct PeerErred<'a> {
+    /// The leg.
+    pub leg: &'a LegId,
+    /// The mistake.
+    pub fault: PeerFault,
+    /// Whether the leg made the same one before: only the first is logged.
+    pub repeated: bool,
+}
+
+impl PeerErred<'_> {
+    /// Counts it, and logs the first of its kind on a leg.
+    pub fn emit(self) {
+        counter!("sidetone_peer_faults_total", "fault" => self.fault.as_str()).increment(1);
+        if !self.repeated {
+            tracing::warn!(leg = %self.leg, fault = self.fault.as_str(), "peer fault (further ones of this kind on this leg are only counted)");
+        }
+    }
+}
+
+/// A segment was answered by a worker.
+#[derive(Debug)]
+pub struct SegmentServed<'a> {
+    /// Final or partial.
+    pub kind: SegmentKind,
+    /// Length of its audio.
+    pub audio: Duration,
+    /// Time spent waiting.
+    pub queued: Duration,
+    /// Time spent decoding.
+    pub decoded: Duration,
+    /// What went wrong, if anything.
+    pub fault: Option<&'a Fault>,
+}
+
+impl SegmentServed<'_> {
+    /// Counts it, and logs a fault.
+    pub fn emit(self) {
+        let kind = match self.kind {
+            SegmentKind::Final => "final",
+            SegmentKind::Partial => "partial",
+        };
+        counter!("sidetone_segments_total", "kind" => kind).increment(1);
+        counter!("sidetone_decoded_audio_ms_total", "kind" => kind).increment(self.audio.as_millis() as u64);
+        histogram!("sidetone_queue_seconds", "kind" => kind).record(self.queued.as_secs_f64());
+        histogram!("sidetone_decode_seconds", "kind" => kind).record(self.decoded.as_secs_f64());
+        if let Some(fault) = self.fault {
+            counter!("sidetone_segment_faults_total", "reason" => fault.drop_reason().as_str()).increment(1);
+            // A backend's own message may quote what it was given; it is not logged.
+            tracing::warn!(reason = fault.drop_reason().as_str(), "segment without transcript");
+        }
+    }
+}
+
+/// What became of an event at a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Acknowledged, or written.
+    Delivered,
+    /// An ephemeral event gave way.
+    Shed,
+    /// A durable event found the lane full. Never silent.
+    Lost,
+    /// Refused for good and set aside with the reason.
+    DeadLetter,
+}
+
+/// An event reached its end at a sink.
+#[derive(Debug)]
+pub struct EventSettled {
+    /// The sink.
+    pub sink: &'static str,
+    /// What became of it.
+    pub delivery: Delivery,
+}
+
+impl EventSettled {
+    /// Counts it, and logs a loss.
+    pub fn emit(self) {
+        let outcome = match self.delivery {
+            Delivery::Delivered => "delivered",
+            Delivery::Shed => "shed",
+            Delivery::Lost => "lost",
+            Delivery::DeadLetter => "dead_letter",
+        };
+        counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome).increment(1);
+        if self.delivery == Delivery::Lost {
+            tracing::error!(sink = self.sink, "durable event lost: its lane was full");
+        }
+    }
+}
+
+/// A sink cannot be used at the moment.
+#[derive(Debug)]
+pub struct SinkTrouble<'a> {
+    /// The sink.
+    pub sink: &'static str,
+    /// What is wrong and the remedy.
+    pub problem: &'a str,
+}
+
+impl SinkTrouble<'_> {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_sink_troubles_total", "sink" => self.sink).increment(1);
+        tracing::warn!(sink = self.sink, problem = self.problem, "sink in trouble; events wait");
+    }
+}
