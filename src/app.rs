@@ -54,7 +54,7 @@ pub enum StartError {
 /// The backend, key or model file that is wrong, and the remedy.
 pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let backend = asr::find(&config.asr.backend)?;
-    let model = backend.model().map(|name| Store::new(config.models.dir.clone()).locate(name)).transpose()?;
+    let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
     let engine = backend.build(&config.asr.table(backend.name()), model.as_deref())?;
     let scorer = match config.sentiment.backend.as_str() {
         "none" => None,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod event;
 pub mod inference;
 pub mod models;
+pub mod onnx;
 pub mod publish;
 pub mod sentiment;
 pub mod server;

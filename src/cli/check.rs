@@ -73,7 +73,7 @@ impl Report {
 fn model(config: &Config) -> Result<String, String> {
     let backend = crate::asr::find(&config.asr.backend).map_err(|e| e.to_string())?;
     let Some(name) = backend.model() else { return Ok("none needed".to_owned()) };
-    let store = Store::new(config.models.dir.clone());
+    let store = Store::new(&config.models.dir);
     store.verify(name).map_err(|e| e.to_string())?;
     Ok(format!("{name}, every file matches its checksum"))
 }

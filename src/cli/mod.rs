@@ -48,6 +48,9 @@ enum Command {
     Serve(serve::Options),
     /// Transcribe WAV files through the same pipeline, as fast as the machine allows
     Transcribe(transcribe::Options),
+    /// List, fetch or verify models
+    #[command(subcommand)]
+    Models(models::Models),
     /// List the voice activity, transcription, sentiment and sink backends
     Backends,
     /// Look at configuration, model, port and broker: what is wrong, and how to mend it
@@ -64,6 +67,11 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => demo::run(&cli.common, options),
         Command::Serve(options) => serve::run(&cli.common, options),
         Command::Transcribe(options) => transcribe::run(&cli.common, options),
+        Command::Models(command) => cli
+            .common
+            .load(Vec::new())
+            .and_then(|config| Ok(models::run(&command, &config.models.dir)?))
+            .map(|()| ExitCode::SUCCESS),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
         Command::Events(options) => events::run(&options),

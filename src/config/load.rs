@@ -92,7 +92,8 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
         return Err(ConfigError(problems.into_iter().map(|p| format!("{place}: {} {}", p.key, p.what)).collect()));
     }
     if config.models.dir.as_os_str().is_empty() {
-        config.models.dir = crate::models::default_root(|name| source.variable(name).map(Into::into));
+        config.models.dir = crate::models::default_root(|name| source.variable(name).map(Into::into))
+            .unwrap_or_else(|| "sidetone-models".into());
     }
     Ok(config)
 }

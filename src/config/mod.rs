@@ -234,7 +234,8 @@ impl Default for Inference {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Models {
-    /// Folder of the models; empty for `sidetone/models` in the user's cache folder.
+    /// Folder of the models; empty for `sidetone/models` in the user's cache folder, or
+    /// `sidetone-models` here where there is none.
     pub dir: PathBuf,
 }
 

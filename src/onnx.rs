@@ -1,0 +1,129 @@
+//! ONNX Runtime: loaded once per process, from the library in a model's folder.
+//!
+//! What every backend that runs ONNX models shares: the library, the model bytes,
+//! and the options that make a session quick on one thread. Must never panic on a
+//! library or file that is not what it should be, never send anything anywhere
+//! (the runtime's telemetry is off), and never write to standard error itself.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::{InMemorySession, Session};
+
+use crate::types::BuildError;
+
+/// The runtime of this process; a second one cannot be made.
+static RUNTIME: Mutex<Option<Environment>> = Mutex::new(None);
+
+/// Model files read so far.
+static WEIGHTS: Mutex<Option<HashMap<PathBuf, &'static [u8]>>> = Mutex::new(None);
+
+/// The process's runtime, loaded from `library` if none is loaded yet. The library
+/// that was loaded first serves everyone; later paths are not looked at.
+///
+/// # Errors
+/// Names `library`, the loader's reason and a remedy, on behalf of `backend`.
+pub fn runtime(backend: &str, library: &Path) -> Result<Environment, BuildError> {
+    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(ready) = &*runtime {
+        return Ok(ready.clone());
+    }
+    let refused = |reason: String| {
+        BuildError::new(
+            backend,
+            format!("cannot load ONNX Runtime from {}: {reason}", library.display()),
+            "fetch the model anew with `sidetone models fetch --force`; the library needs glibc 2.34 or later and libstdc++",
+        )
+    };
+    // A bare name would make the loader search the system's folders.
+    if !library.is_file() {
+        return Err(refused("no such file".to_owned()));
+    }
+    let ready = ort::init_from(library)
+        .map_err(|error| refused(error.to_string()))?
+        .with_name("sidetone")
+        .with_telemetry(false)
+        .with_logger(Arc::new(|level, _, _, _, message| match level {
+            LogLevel::Error | LogLevel::Fatal => tracing::warn!(target: "onnxruntime", "{message}"),
+            _ => tracing::debug!(target: "onnxruntime", "{message}"),
+        }))
+        .build()
+        .map_err(|error| refused(error.to_string()))?;
+    // Below this level the runtime does not even format its messages.
+    ready.set_log_level(LogLevel::Warning);
+    *runtime = Some(ready.clone());
+    Ok(ready)
+}
+
+/// The bytes of a model file, read once per process and kept for its life, so that
+/// every session can use the weights in place.
+///
+/// # Errors
+/// Names the file, on behalf of `backend`.
+pub fn weights(backend: &str, file: &Path) -> Result<&'static [u8], BuildError> {
+    let mut read = WEIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = read.get_or_insert_default();
+    if let Some(bytes) = read.get(file) {
+        return Ok(bytes);
+    }
+    let bytes: &'static [u8] = read_file(backend, file)?.leak();
+    read.insert(file.to_owned(), bytes);
+    Ok(bytes)
+}
+
+/// Reads a whole file of a model.
+///
+/// # Errors
+/// Names the file, on behalf of `backend`.
+pub fn read_file(backend: &str, file: &Path) -> Result<Vec<u8>, BuildError> {
+    std::fs::read(file).map_err(|error| {
+        BuildError::new(
+            backend,
+            format!("cannot read {}: {error}", file.display()),
+            "fetch the model anew with `sidetone models fetch --force`",
+        )
+    })
+}
+
+/// Opens a session on the weights `bytes`, for one caller at a time, using
+/// `threads` threads within an operation (1 or more; 1 is the calling thread only).
+///
+/// # Errors
+/// The runtime's reason.
+pub fn session(runtime: &Environment, bytes: &'static [u8], threads: usize) -> ort::Result<InMemorySession<'static>> {
+    Session::builder(runtime)?
+        .with_intra_threads(threads)?
+        // Threads that spin between operations would take the processor from other calls.
+        .with_intra_op_spinning(false)?
+        // Every length of audio and text is a new shape; the runtime would remember a
+        // memory plan for each, for ever.
+        .with_memory_pattern(false)?
+        .commit_from_memory_directly(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_with_a_remedy() {
+        let path = Path::new("/nowhere/encoder.ort");
+        for error in [weights("asr.x", path).unwrap_err(), read_file("asr.x", path).unwrap_err()] {
+            let text = error.to_string();
+            assert!(text.contains("/nowhere/encoder.ort") && text.contains("models fetch --force"), "{text}");
+        }
+    }
+
+    #[test]
+    fn weights_are_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weights");
+        std::fs::write(&file, [1, 2, 3]).unwrap();
+        let first = weights("asr.x", &file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::ptr::eq(first, weights("asr.x", &file).unwrap()));
+    }
+}
