@@ -1,4 +1,63 @@
-//! placeholder: the manual goes here
+//! Sidetone listens to every call of a contact centre.
+//!
+//! Vonage dials a WebSocket for each participant of a call. Sidetone takes its
+//! audio, finds the speech in it, turns each stretch of speech into text with a
+//! sentiment score, and publishes that, in order and without gaps, to Apache Kafka
+//! and other sinks. Since every participant has a socket of its own, speakers are
+//! separate from the start; there is no diarisation.
+//!
+//! This page is the map. It holds no code.
+//!
+//! # The life of a frame
+//!
+//! ```text
+//! Vonage ── 20 ms of L16 ──► server::leg      one task a leg: owns socket and Call
+//!                              │ bytes
+//!                              ▼
+//!                            call::Call       pure: pcm → resample → vad → endpointer
+//!                              │                     → segmenter → ledger
+//!                              │ Segment (a pointer move)
+//!                              ▼
+//!                            inference        OS threads: level → asr → sentiment
+//!                              │ Reply
+//!                              ▼
+//!                            call::Call       speech order, numbers, events
+//!                              │ Event
+//!                              ▼
+//!                            publish          two bounded lanes a sink
+//!                              ▼
+//!                            sink             Kafka · file · live stream
+//! ```
+//!
+//! # Who may look at whom
+//!
+//! `types ← audio ← call → vad (trait), event`; a backend in [`vad`], [`asr`],
+//! [`sentiment`] or [`sink`] sees [`types`] and its own third-party crate, never
+//! another backend; [`inference`] sees the traits of asr and sentiment; [`server`]
+//! sees call, inference, publish; [`app`] sees all; `main → cli → app`.
+//! `tests/tidy.rs` enforces it.
+//!
+//! Pure, that is without task, socket, clock, lock, channel or random number:
+//! [`types`], [`audio`], [`call`], [`event`]. Time and bytes come to them as
+//! arguments.
+//!
+//! # What may never happen
+//!
+//! - A received sample that is not accounted for: `received = transcribed + silent +
+//!   paused + dropped`, to the sample, for every leg, on every way out ([`call`]).
+//! - A segment of speech without exactly one terminal event ([`call`]).
+//! - A gap in a leg's `seq`, or two events with one id ([`event`]).
+//! - A leg that waits for inference, a sink or another leg ([`server`]).
+//! - A durable event dropped silently ([`publish`]).
+//! - A queue, buffer or wait without a bound that has a name ([`config`]).
+//! - A number, digit or transcript in a log line or a metric ([`telemetry`]).
+//!
+//! # Where to begin
+//!
+//! To mend what is published: [`event::body`]. What becomes of audio: [`call`]. How
+//! a peer is treated: `server/leg.rs`. A new transcriber, detector, scorer: one file
+//! in its family and one line in the family's list.
+
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod app;
