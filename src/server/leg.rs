@@ -113,7 +113,7 @@ impl Leg {
             };
             let now = self.gateway.clock.now();
             match happened {
-                Happened::Received(received) => self.on_received(now, received),
+                Happened::Received(received) => self.on_received(now, received).await,
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(reply)),
                 Happened::TimePassed => {
                     armed = None;
@@ -150,7 +150,7 @@ impl Leg {
         }
     }
 
-    fn on_received(&mut self, now: Moment, received: Option<Result<Message, axum::Error>>) {
+    async fn on_received(&mut self, now: Moment, received: Option<Result<Message, axum::Error>>) {
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
             Some(Ok(Message::Text(text))) => {
@@ -158,16 +158,26 @@ impl Leg {
                 self.call.handle(now, Input::Text(&text));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.call.handle(now, Input::Alive),
-            Some(Ok(Message::Close(_))) | None => {
+            Some(Ok(Message::Close(_))) => {
+                if let Some(mut socket) = self.socket.take() {
+                    // One more read sends the answer that completes the close handshake.
+                    let _ = timeout(self.patience(), socket.recv()).await;
+                }
+                self.call.handle(now, Input::Closed(None));
+            }
+            None => {
                 self.socket = None;
                 self.call.handle(now, Input::Closed(None));
             }
             Some(Err(error)) => {
                 let fault = classify(error);
-                if fault == PeerFault::ConnectionLost {
-                    self.socket = None;
-                }
                 self.call.handle(now, Input::Closed(Some(fault)));
+                // Nothing more can be read from it; the peer is told why, if it still listens.
+                if fault == PeerFault::ConnectionLost {
+                    self.socket = None
+                } else {
+                    self.close(Close::Fault(fault)).await
+                }
             }
         }
     }
@@ -194,6 +204,10 @@ impl Leg {
         self.faults |= bit;
     }
 
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.gateway.server.send_timeout_ms)
+    }
+
     async fn close(&mut self, close: Close) {
         let (code, reason) = match close {
             Close::Drain => (close_code::AWAY, "stopping"),
@@ -205,8 +219,8 @@ impl Leg {
 
     /// Sends, or gives the peer up when it does not read.
     async fn send(&mut self, message: Message) {
+        let patience = self.patience();
         let Some(socket) = &mut self.socket else { return };
-        let patience = Duration::from_millis(self.gateway.server.send_timeout_ms);
         let fault = match timeout(patience, socket.send(message)).await {
             Ok(Ok(())) => return,
             Ok(Err(_)) => PeerFault::ConnectionLost,
