@@ -13,6 +13,9 @@ use crate::event::{Body, Event};
 use crate::sink::{Refusal, Sink};
 use crate::types::Speaker;
 
+/// Columns before the text: `00:05.2 caller  negative -0.57  `.
+const INDENT: usize = 32;
+
 /// Shows events to a person. On a terminal the text so far of each speaker stands
 /// below the final lines; elsewhere there are only final lines.
 pub(super) struct Console {
@@ -46,12 +49,11 @@ impl Console {
 
     fn grow(&mut self, event: &Event, at_ms: u64, text: &str) {
         let Some(screen) = &self.screen else { return };
-        let line = format!(
-            "{} {} {}",
-            self.paint(clock(at_ms), Style::new().dimmed()),
-            self.paint(format!("{:<7}", event.origin.speaker.as_str()), speaker_style(&event.origin.speaker)),
-            self.paint(format!("{text} …"), Style::new().italic().dimmed()),
-        );
+        // The newest words are the interesting ones, and there is one line for them.
+        let room = usize::from(screen_width()).saturating_sub(INDENT + 2).max(20);
+        let from = text.char_indices().rev().nth(room).map_or(0, |(at, _)| at);
+        let line = self.columns(event, at_ms, None)
+            + &self.paint(format!("{} …", &text[from..]), Style::new().italic().dimmed());
         let bar = self.growing.entry(event.origin.leg.to_string()).or_insert_with(|| {
             let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
             screen.add(ProgressBar::new_spinner().with_style(style))
@@ -68,12 +70,25 @@ impl Console {
     }
 
     fn final_line(&self, event: &Event, text: &TranscriptFinal) -> String {
+        let columns = self.columns(event, text.start_ms, text.sentiment.as_ref());
+        let width = if self.screen.is_some() { usize::from(screen_width()) } else { usize::MAX };
+        let lines = textwrap::wrap(&text.text, width.saturating_sub(INDENT).max(20));
+        columns + &lines.join(&format!("\n{:INDENT$}", ""))
+    }
+
+    /// Time, speaker and sentiment: [`INDENT`] columns.
+    fn columns(&self, event: &Event, at_ms: u64, sentiment: Option<&SentimentScore>) -> String {
+        let speaker = &event.origin.speaker;
+        let sentiment = sentiment.map_or_else(
+            || format!("{:15}", ""),
+            |score| {
+                self.paint(format!("{:<8} {:+.2} ", label(score.label), score.compound), sentiment_style(score.label))
+            },
+        );
         format!(
-            "{} {} {}  {}",
-            self.paint(clock(text.start_ms), Style::new().dimmed()),
-            self.paint(format!("{:<7}", event.origin.speaker.as_str()), speaker_style(&event.origin.speaker)),
-            text.text,
-            text.sentiment.as_ref().map(|s| self.paint(sentiment(s), sentiment_style(s.label))).unwrap_or_default(),
+            "{} {} {sentiment} ",
+            self.paint(clock(at_ms), Style::new().dimmed()),
+            self.paint(format!("{:<7.7}", speaker.as_str()), speaker_style(speaker)),
         )
     }
 
@@ -146,18 +161,21 @@ impl Sink for Console {
     }
 }
 
+fn screen_width() -> u16 {
+    console::Term::stdout().size().1
+}
+
 /// `mm:ss.t`
 pub(super) fn clock(ms: u64) -> String {
     format!("{:02}:{:02}.{}", ms / 60_000, ms / 1000 % 60, ms / 100 % 10)
 }
 
-fn sentiment(score: &SentimentScore) -> String {
-    let label = match score.label {
+fn label(label: Label) -> &'static str {
+    match label {
         Label::Negative => "negative",
         Label::Neutral => "neutral",
         Label::Positive => "positive",
-    };
-    format!("[{label} {:+.2}]", score.compound)
+    }
 }
 
 fn sentiment_style(label: Label) -> Style {
