@@ -13,7 +13,8 @@ use crate::event::body::{
 };
 use crate::types::rate::{FRAME_MS, FRAME_SAMPLES, Frame};
 use crate::types::{
-    DropReason, MediaTime, Moment, PeerFault, Rate, Reply, Segment, SegmentKind, Sentiment, SentimentLabel, Transcript,
+    DropReason, MediaTime, Moment, PeerFault, Rate, Reply, Segment, SegmentId, SegmentKind, Sentiment, SentimentLabel,
+    Transcript,
 };
 use crate::vad::Vad;
 
@@ -41,8 +42,8 @@ pub(super) struct Media {
     last_audio_at: Option<Moment>,
     /// Whether the current pause in arrival was noticed already.
     in_gap: bool,
-    /// End of the audio that the partial now being decoded was made from.
-    partial_until: Option<MediaTime>,
+    /// The partial now being decoded.
+    partial: Option<Partial>,
 }
 
 impl Media {
@@ -61,7 +62,7 @@ impl Media {
             position: MediaTime::default(),
             last_audio_at: None,
             in_gap: false,
-            partial_until: None,
+            partial: None,
         })
     }
 
@@ -82,6 +83,15 @@ impl Media {
         }
         self.position = self.position + FRAME_SAMPLES as u64;
     }
+}
+
+/// A request for the text so far.
+struct Partial {
+    id: SegmentId,
+    /// End of the audio it was made from.
+    until: MediaTime,
+    /// From then on, no answer is expected any more.
+    deadline: Moment,
 }
 
 /// Figures for the closing event.
@@ -182,11 +192,18 @@ impl Call {
     fn ask_partial(&mut self, now: Moment, media: &mut Media) {
         let interval = MediaTime::from_ms(self.config.partial_interval_ms).0;
         let Some(open) = &mut media.segmenter.open else { return };
-        if interval == 0 || media.partial_until.is_some() || media.position < open.partial_due {
+        if interval == 0 || media.position < open.partial_due {
             return;
         }
+        if let Some(asked) = &media.partial {
+            if now < asked.deadline {
+                return;
+            }
+            self.tally.partials_shed += 1;
+        }
         open.partial_due = media.position + interval;
-        media.partial_until = Some(media.position);
+        let deadline = now + self.config.reply_timeout;
+        media.partial = Some(Partial { id: open.id, until: media.position, deadline });
         let mut samples = self.parts.buffers.take();
         samples.clear();
         samples.extend_from_slice(&open.samples);
@@ -317,7 +334,7 @@ impl Call {
     /// Publishes text so far, unless the speech has ended since.
     pub(super) fn on_partial(&mut self, now: Moment, reply: Reply) {
         let Some(media) = &mut self.media else { return };
-        let Some(until) = media.partial_until.take() else { return };
+        let Some(asked) = media.partial.take_if(|asked| asked.id == reply.id) else { return };
         let open = media.segmenter.open.as_ref().filter(|open| open.id == reply.id);
         match (open, reply.outcome) {
             (Some(open), Ok(transcript)) => {
@@ -327,7 +344,7 @@ impl Call {
                     let partial = TranscriptPartial {
                         segment: reply.id.0,
                         start_ms: base + start.ms(),
-                        end_ms: base + until.ms(),
+                        end_ms: base + asked.until.ms(),
                         text: transcript.text.0,
                         asr: reply.asr.to_owned(),
                     };
@@ -336,6 +353,11 @@ impl Call {
             }
             _ => self.tally.partials_shed += 1,
         }
+    }
+
+    /// Whether a partial was asked for and has not come.
+    pub(super) fn partial_unanswered(&self) -> bool {
+        self.media.as_ref().is_some_and(|media| media.partial.is_some())
     }
 
     /// Writes a segment's one terminal event.
@@ -369,16 +391,17 @@ impl Call {
 
     fn final_event(&self, now: Moment, segment: &Pending, transcript: &Transcript, reply: &Reply) -> TranscriptFinal {
         let start_ms = self.start_ms() + segment.start.ms();
-        let words = transcript.words.iter().map(|word| TimedWord {
-            text: word.text.0.clone(),
-            start_ms: start_ms + word.start_ms,
-            end_ms: start_ms + word.end_ms,
-            confidence: word.confidence,
+        let end_ms = self.start_ms() + segment.end.ms();
+        // A transcriber may err about times; a word is within its segment all the same.
+        let words = transcript.words.iter().map(|word| {
+            let word_start = start_ms.saturating_add(word.start_ms).min(end_ms);
+            let word_end = start_ms.saturating_add(word.end_ms).clamp(word_start, end_ms);
+            TimedWord { text: word.text.0.clone(), start_ms: word_start, end_ms: word_end, confidence: word.confidence }
         });
         TranscriptFinal {
             segment: segment.id.0,
             start_ms,
-            end_ms: self.start_ms() + segment.end.ms(),
+            end_ms,
             text: transcript.text.0.trim().to_owned(),
             words: words.collect(),
             confidence: transcript.confidence,

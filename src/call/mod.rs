@@ -73,6 +73,8 @@ pub struct Call {
     config: Arc<CallConfig>,
     parts: CallParts,
     opened: Moment,
+    /// The latest moment told.
+    now: Moment,
     phase: Phase,
     /// From `leg.started` on.
     author: Option<Author>,
@@ -96,6 +98,7 @@ impl Call {
     pub fn new(config: Arc<CallConfig>, parts: CallParts, now: Moment) -> Self {
         Self {
             opened: now,
+            now,
             phase: Phase::Waiting { early: Vec::new(), deadline: now + config.hello_timeout },
             author: None,
             hello: Hello::Assumed,
@@ -142,6 +145,8 @@ impl Call {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
+        let now = self.now.max(now);
+        self.now = now;
         match input {
             Input::Text(text) => {
                 self.heard(now);
@@ -316,6 +321,10 @@ impl Call {
         if !self.listening() {
             return;
         }
+        if bytes.is_empty() {
+            // A sign of life, but not of sound: it neither starts nor holds the media clock.
+            return self.fault(PeerFault::FrameSize);
+        }
         if bytes.len() % 2 == 1 {
             self.fault(PeerFault::OddBytes);
         }
@@ -401,7 +410,8 @@ impl Call {
 
     /// Live ⇒ Tail: no more audio; the last words are still to come.
     fn finish(&mut self, now: Moment) {
-        let refused = self.reason == PeerFault::UnsupportedFormat.as_str() && self.media.is_none();
+        // Announced, but never begun: only so does a format that we cannot take leave it.
+        let refused = self.author.is_some() && self.media.is_none();
         if refused {
             if let Phase::Waiting { early, .. } = &self.phase {
                 let samples = (early.len() / 2) as u64;
@@ -444,7 +454,7 @@ impl Call {
                 segments: self.media.as_ref().map_or(0, |media| media.segments()),
                 finals: tally.finals,
                 dropped: tally.dropped,
-                partials_shed: tally.partials_shed,
+                partials_shed: tally.partials_shed + u64::from(self.partial_unanswered()),
                 words: tally.words,
                 words_per_minute: (tally.finals > 0 && minutes > 0.0).then(|| tally.words as f32 / minutes),
                 speech_dbfs: tally.speech_dbfs(),

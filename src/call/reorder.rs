@@ -37,7 +37,8 @@ pub(super) struct Reorder {
 }
 
 impl Reorder {
-    /// `max`: most segments waiting at once.
+    /// `max`: most segments unanswered at once. Those answered out of turn wait for the
+    /// ones before them, and that no longer than these may take.
     pub(super) fn new(max: usize) -> Self {
         Self { pending: VecDeque::with_capacity(max.min(64)), max: max.max(1) }
     }
@@ -48,7 +49,7 @@ impl Reorder {
 
     /// Whether one more segment may be sent to a transcriber.
     pub(super) fn has_room(&self) -> bool {
-        self.pending.len() < self.max
+        self.pending.iter().filter(|p| p.answer.is_none()).count() < self.max
     }
 
     /// Adds the newest segment.

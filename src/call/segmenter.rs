@@ -106,8 +106,10 @@ impl Segmenter {
         rest.clear();
         rest.extend_from_slice(&done.samples[at..]);
         done.samples.truncate(at);
-        let rest_received = (rest.len() / FRAME_SAMPLES) as u64 * self.frame_received;
-        done.received -= rest_received;
+        // Only a leg's very last frame is not whole, and that one is in the rest.
+        let done_received = done.received.min((at / FRAME_SAMPLES) as u64 * self.frame_received);
+        let rest_received = done.received - done_received;
+        done.received = done_received;
         self.opened += 1;
         self.open = Some(Open {
             id: SegmentId(self.opened),
@@ -123,12 +125,13 @@ impl Segmenter {
     }
 }
 
-/// Index of the sample after the quietest whole frame near the end, never 0.
+/// Index of the sample after the quietest frame near the end. Neither side of it is
+/// empty, unless there is one frame only.
 fn quietest_boundary(samples: &[i16]) -> usize {
     let frames = samples.len() / FRAME_SAMPLES;
     let first = frames.saturating_sub(CUT_WINDOW).max(frames / 2);
     let power = |i: &usize| level::power(&samples[i * FRAME_SAMPLES..(i + 1) * FRAME_SAMPLES]);
-    let quietest = (first..frames).min_by(|a, b| power(a).total_cmp(&power(b))).unwrap_or(0);
+    let quietest = (first..frames.saturating_sub(1)).min_by(|a, b| power(a).total_cmp(&power(b))).unwrap_or(0);
     (quietest + 1) * FRAME_SAMPLES
 }
 
