@@ -79,3 +79,147 @@ pub fn find(name: &str) -> Result<&'static dyn Backend, BuildError> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::PathBuf;
+    use std::sync::{Barrier, LazyLock};
+
+    use super::*;
+    use crate::models::test_store;
+
+    /// The folder of the model that `backend` needs, fetched if need be; or why it cannot be had.
+    fn model_of(backend: &dyn Backend) -> Result<Option<PathBuf>, String> {
+        let Some(name) = backend.model() else { return Ok(None) };
+        test_store().fetch(name, false, &mut |_| {}).map(Some).map_err(|error| error.to_string())
+    }
+
+    /// Every backend that can run here, made ready with its defaults. Those that
+    /// cannot are told on standard error itself, past the test harness's capture.
+    static READY: LazyLock<Vec<(&'static str, Arc<dyn Engine>)>> = LazyLock::new(|| {
+        assert!(!BACKENDS.is_empty());
+        let mut ready = Vec::new();
+        for backend in BACKENDS {
+            match model_of(*backend) {
+                Ok(model) => {
+                    ready.push((backend.name(), backend.build(&toml::Table::new(), model.as_deref()).unwrap()))
+                }
+                Err(reason) => {
+                    writeln!(std::io::stderr(), "SKIPPED the transcriber {}: {reason}", backend.name()).unwrap();
+                }
+            }
+        }
+        assert!(!ready.is_empty(), "not one transcriber could be tried");
+        ready
+    });
+
+    fn noise(samples: usize, level: f32) -> Vec<f32> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        (0..samples).map(|_| level * next()).collect()
+    }
+
+    fn square(samples: usize, period: usize) -> Vec<f32> {
+        (0..samples).map(|n| if (n / period).is_multiple_of(2) { 1.0 } else { -1.0 }).collect()
+    }
+
+    /// Audio that a leg could bring, and audio that none should.
+    fn audios() -> Vec<(&'static str, Vec<f32>)> {
+        vec![
+            ("nothing", vec![]),
+            ("one sample", vec![0.5]),
+            ("100 ms of silence", vec![0.0; 1_600]),
+            ("15 s of silence", vec![0.0; 240_000]),
+            ("30 ms of noise", noise(480, 0.5)),
+            ("3 s of soft noise", noise(48_000, 0.01)),
+            ("15 s of loud noise", noise(240_000, 1.0)),
+            ("a full-scale square wave", square(32_000, 40)),
+            ("the highest tone", square(32_000, 1)),
+            ("one extreme", vec![1.0; 16_000]),
+            ("beyond full scale", vec![f32::MAX; 16_000]),
+            ("hardly a number", vec![f32::MIN_POSITIVE / 2.0; 16_000]),
+            ("27 s of noise", noise(432_000, 0.3)),
+        ]
+    }
+
+    #[test]
+    fn names_are_unique_and_lower_case() {
+        let mut names: Vec<_> = BACKENDS.iter().map(|backend| backend.name()).collect();
+        assert!(!names.is_empty());
+        assert_eq!(find(names[0]).unwrap().name(), names[0]);
+        for name in &names {
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), BACKENDS.len());
+        let error = find("nope").err().unwrap().to_string();
+        assert!(names.iter().all(|name| error.contains(name)), "{error}");
+    }
+
+    #[test]
+    fn the_models_that_backends_need_are_in_the_manifest() {
+        for name in BACKENDS.iter().filter_map(|backend| backend.model()) {
+            assert!(crate::models::all().iter().any(|model| model.name == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn unknown_settings_are_refused_by_name() {
+        for backend in BACKENDS {
+            let error = backend.build(&"loudnes = 3".parse().unwrap(), None).err().expect("an unknown key was taken");
+            assert!(error.to_string().contains("loudnes"), "{error}");
+            assert_eq!(error.backend, format!("asr.{}", backend.name()));
+        }
+    }
+
+    #[test]
+    fn any_audio_is_answered_and_twice_the_same() {
+        for (name, engine) in READY.iter() {
+            let mut transcriber = engine.open().unwrap();
+            for (what, audio) in audios() {
+                let answer = transcriber.transcribe(&audio, SegmentKind::Final);
+                assert_eq!(answer, transcriber.transcribe(&audio, SegmentKind::Final), "{name}, {what}");
+                match answer {
+                    Err(Fault::Backend(_) | Fault::Looped) => {}
+                    Err(other) => panic!("{name} answered {what} with {other:?}, which is not a transcriber's to say"),
+                    Ok(answer) => {
+                        let ms = audio.len() as u64 / 16;
+                        assert_eq!(answer.text.0, answer.text.0.trim(), "{name}, {what}");
+                        assert!(
+                            answer.confidence.is_none_or(|it| (0.0..=1.0).contains(&it)),
+                            "{name}, {what}: {answer:?}"
+                        );
+                        assert!(answer.words.iter().all(|word| word.start_ms <= word.end_ms && word.end_ms <= ms));
+                        assert!(answer.words.is_sorted_by_key(|word| word.start_ms), "{name}, {what}");
+                        assert!(!answer.language.is_empty(), "{name}, {what}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transcribers_work_at_the_same_time() {
+        for (name, engine) in READY.iter() {
+            let audio = noise(40_000, 0.2);
+            let alone = engine.open().unwrap().transcribe(&audio, SegmentKind::Final);
+            let both_open = Barrier::new(2);
+            let work = || {
+                let mut transcriber = engine.open().unwrap();
+                both_open.wait();
+                for _ in 0..5 {
+                    assert_eq!(transcriber.transcribe(&audio, SegmentKind::Partial), alone, "{name}");
+                }
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(work);
+                scope.spawn(work);
+            });
+        }
+    }
+}

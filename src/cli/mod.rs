@@ -6,11 +6,12 @@ mod console;
 mod demo;
 mod events;
 mod models;
+mod ncco;
 mod offline;
 mod serve;
 mod transcribe;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,8 +56,20 @@ enum Command {
     Backends,
     /// Look at configuration, model, port and broker: what is wrong, and how to mend it
     Check(check::Options),
+    /// Check call control objects before Vonage does
+    #[command(subcommand)]
+    Ncco(Ncco),
     /// Print the event contract: JSON Schemas or the AsyncAPI document
     Events(events::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum Ncco {
+    /// Name every rule that an NCCO breaks: path, rule and value, a line each
+    Check {
+        /// A JSON file that holds one NCCO
+        file: PathBuf,
+    },
 }
 
 /// Runs the command that the process was called with.
@@ -74,6 +87,10 @@ pub fn run() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
+        Command::Ncco(Ncco::Check { file }) => {
+            let sound = ncco::check(&file, &mut io::stdout().lock());
+            sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)
+        }
         Command::Events(options) => events::run(&options),
     };
     match done {
@@ -117,7 +134,8 @@ impl Common {
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log.filter)
         .map_err(|error| Failure(format!("log.filter is {:?}: {error}", config.log.filter)))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // A second start in one process finds the first one's subscriber; that is fine.
     let _ = match config.log.format {
         LogFormat::Text => builder.try_init(),

@@ -203,13 +203,15 @@ impl Heard {
 /// `text` with user names, passwords and queries cut out of its links.
 fn without_secrets(text: &str) -> String {
     let clean = |word: &str| {
-        let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
-        let host_on = match rest.split(['/', '?', '#']).next() {
-            Some(authority) => rest.get(authority.rfind('@').map_or(0, |at| at + 1)..).unwrap_or_default(),
-            None => rest,
+        // A path on its own, as in "with url: /simple?token=…", may carry a query too.
+        let (word, secret) = match word.find(['?', '#']) {
+            Some(at) if at + 1 < word.len() => (&word[..at], "?…"),
+            _ => (word, ""),
         };
-        let (path, secret) = host_on.split_once(['?', '#']).map_or((host_on, ""), |(path, _)| (path, "?…"));
-        format!("{scheme}://{path}{secret}")
+        let Some((scheme, rest)) = word.split_once("://") else { return format!("{word}{secret}") };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host_on = &rest[authority.rfind('@').map_or(0, |at| at + 1)..];
+        format!("{scheme}://{host_on}{secret}")
     };
     text.split(' ').map(clean).collect::<Vec<_>>().join(" ")
 }
@@ -291,6 +293,8 @@ mod tests {
             ("ERROR: no", "ERROR: no"),
             ("GET https://me:pw@h.example/p?token=abc now", "GET https://h.example/p?… now"),
             ("https://tok@h.example", "https://h.example"),
+            ("exceeded with url: /simple?token=abc/thing/ (Caused", "exceeded with url: /simple?… (Caused"),
+            ("why?", "why?"),
             ("url=https://a:b@c@h.example/x#frag", "url=https://h.example/x?…"),
             ("https://h.example/a@b", "https://h.example/a@b"),
             ("://", "://"),

@@ -8,7 +8,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::histogram;
@@ -66,9 +66,19 @@ struct Sent {
 
 struct Context {
     dead_letters: PathBuf,
+    /// What was last said about the connection: librdkafka repeats itself.
+    said: Mutex<String>,
 }
 
 impl Context {
+    /// The broker will never take it: sets a durable event aside, lets an ephemeral one go.
+    fn give_up(&self, event: &Event, reason: &str) {
+        match event.lane() {
+            Lane::Durable => self.bury(event, reason),
+            Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
+        }
+    }
+
     fn bury(&self, event: &Event, reason: &str) {
         let envelope: serde_json::Value = serde_json::from_slice(&event.to_structured()).unwrap_or_default();
         let line = serde_json::json!({"reason": reason, "event": envelope});
@@ -88,7 +98,12 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        SinkTrouble { sink: NAME, problem: &format!("{error}: {reason}") }.emit();
+        let problem = format!("{error}: {reason}");
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != problem {
+            SinkTrouble { sink: NAME, problem: &problem }.emit();
+            *said = problem;
+        }
     }
 }
 
@@ -106,10 +121,7 @@ impl ProducerContext for Context {
                 }
                 EventSettled { sink: NAME, delivery: Delivery::Delivered }.emit();
             }
-            Err((error, _)) => match sent.event.lane() {
-                Lane::Durable => self.bury(&sent.event, &error.to_string()),
-                Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
-            },
+            Err((error, _)) => self.give_up(&sent.event, &error.to_string()),
         }
     }
 }
@@ -126,7 +138,7 @@ impl Kafka {
     /// # Errors
     /// Names the property that librdkafka does not take.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        let context = Context { dead_letters: settings.dead_letters.clone() };
+        let context = Context { dead_letters: settings.dead_letters.clone(), said: Mutex::default() };
         let producer = client_config(&settings)
             .create_with_context(context)
             .map_err(|error| format!("sink.kafka: {error}; mend sink.kafka.properties"))?;
@@ -205,7 +217,7 @@ impl Sink for Kafka {
             Ok(()) => Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Refusal::Busy),
             Err((error, record)) => {
-                self.producer.context().bury(&record.delivery_opaque.event, &error.to_string());
+                self.producer.context().give_up(&record.delivery_opaque.event, &error.to_string());
                 Ok(())
             }
         }

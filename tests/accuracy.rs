@@ -1,0 +1,76 @@
+//! The default transcriber on the demonstration call: real decoding of telephone
+//! audio against the words that were said.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write as _;
+use std::path::Path;
+
+use sidetone::audio::resample::Resampler;
+use sidetone::audio::{level, wav};
+use sidetone::models::{Store, default_root};
+use sidetone::types::SegmentKind;
+use sidetone::types::rate::FRAME_SAMPLES;
+
+/// Fewest words of each hundred that must be heard right. 99 are at the time of writing.
+const RIGHT_MIN: usize = 95;
+
+/// Lower case, without punctuation.
+fn words(text: &str) -> Vec<String> {
+    let plain = text.to_lowercase().replace(|c: char| !c.is_alphanumeric() && c != ' ', "");
+    plain.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Fewest words put in, left out or changed that make `heard` of `said`.
+fn errors(said: &[String], heard: &[String]) -> usize {
+    let mut row: Vec<usize> = (0..=heard.len()).collect();
+    for (i, word) in said.iter().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in heard.iter().enumerate() {
+            let best = (corner + usize::from(word != other)).min(row[j] + 1).min(row[j + 1] + 1);
+            corner = std::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[heard.len()]
+}
+
+#[test]
+fn the_demonstration_call_is_understood() {
+    let backend = sidetone::asr::BACKENDS[0];
+    let store = Store::new(default_root(|name| std::env::var_os(name)).unwrap_or_else(std::env::temp_dir));
+    let model = match backend.model().map(|name| store.fetch(name, false, &mut |_| {})).transpose() {
+        Ok(model) => model,
+        Err(error) => {
+            // Past the test harness's capture: a skipped test must show.
+            writeln!(std::io::stderr(), "SKIPPED the demonstration call: {error}").unwrap();
+            return;
+        }
+    };
+    let mut transcriber = backend.build(&toml::Table::new(), model.as_deref()).unwrap().open().unwrap();
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo-call");
+    let call = wav::read(&folder.join("call.wav")).unwrap();
+    let reference = std::fs::read_to_string(folder.join("reference.tsv")).unwrap();
+    let (mut said_in_all, mut wrong) = (0, 0);
+    for turn in reference.lines().skip(1) {
+        let [start, end, speaker, text] = turn.split('\t').collect::<Vec<_>>().try_into().unwrap();
+        let at = |seconds: &str| (seconds.parse::<f64>().unwrap() * f64::from(call.rate.hz())) as usize;
+        let channel = &call.channels[usize::from(speaker == "caller")][at(start)..at(end)];
+        let mut resampler = Resampler::new(call.rate).unwrap();
+        let mut wide = Vec::new();
+        for frame in channel.chunks_exact(call.rate.frame_samples()) {
+            let mut out = [0; FRAME_SAMPLES];
+            resampler.process(frame, &mut out);
+            wide.extend(out);
+        }
+        let mut audio = Vec::new();
+        level::to_speech_level(&wide, &mut audio);
+        let answer = transcriber.transcribe(&audio, SegmentKind::Final).unwrap();
+        assert!(answer.confidence.is_some_and(|it| it > 0.5), "{turn}: {answer:?}");
+        let said = words(text);
+        wrong += errors(&said, &words(&answer.text.0));
+        said_in_all += said.len();
+    }
+    let _ = writeln!(std::io::stderr(), "demonstration call: {wrong} of {said_in_all} words wrong");
+    assert!(said_in_all > 100);
+    assert!((said_in_all - wrong) * 100 >= said_in_all * RIGHT_MIN, "{wrong} of {said_in_all} words are wrong");
+}
