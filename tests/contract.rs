@@ -1,0 +1,182 @@
+//! The event contract as files: `deploy/events/` must say what the types say.
+//!
+//! `UPDATE_EXPECT=1 cargo test --test contract` rewrites the files; the change is
+//! then seen in review.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use sidetone::event::body::{
+    Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted, SentimentScore, SpeechEnded,
+    SpeechStarted, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
+};
+use sidetone::event::{Body, Event, Lane, Origin, schema};
+use sidetone::types::{ConversationId, LegId, Speaker, WallTime};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/events")
+}
+
+/// Compares a file with what it should hold, or rewrites it when asked to.
+fn expect(name: &str, generated: &str) {
+    let path = folder().join(name);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::create_dir_all(folder()).unwrap();
+        fs::write(&path, generated).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == generated,
+        "{} does not say what the types say; if the change is meant: UPDATE_EXPECT=1 cargo test --test contract",
+        path.display()
+    );
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap() + "\n"
+}
+
+/// One event of each kind, every field filled.
+fn examples() -> Vec<Body> {
+    vec![
+        Body::LegStarted(LegStarted {
+            connected_at: "2026-11-23T09:30:00.000000Z".into(),
+            at_ms: 0,
+            rate_hz: 16_000,
+            hello: Hello::Received,
+            headers: [("role".to_owned(), Value::from("caller"))].into_iter().collect(),
+            vad: "neural".into(),
+            asr: "moonshine".into(),
+            sentiment: Some("lexicon".into()),
+        }),
+        Body::SpeechStarted(SpeechStarted { segment: 1, start_ms: 640 }),
+        Body::TranscriptPartial(TranscriptPartial {
+            segment: 1,
+            start_ms: 640,
+            end_ms: 1_640,
+            text: "You have charged".into(),
+            asr: "moonshine".into(),
+        }),
+        Body::SpeechEnded(SpeechEnded { segment: 1, start_ms: 640, end_ms: 2_900 }),
+        Body::TranscriptFinal(TranscriptFinal {
+            segment: 1,
+            start_ms: 640,
+            end_ms: 3_400,
+            text: "You have charged me twice.".into(),
+            words: vec![TimedWord { text: "You".into(), start_ms: 940, end_ms: 1_050, confidence: Some(0.5) }],
+            confidence: Some(0.75),
+            language: "en".into(),
+            asr: "moonshine".into(),
+            sentiment: Some(SentimentScore {
+                label: Label::Negative,
+                compound: -0.25,
+                weights: Weights { negative: 0.25, neutral: 0.75, positive: 0.0 },
+                backend: "lexicon".into(),
+            }),
+            level_dbfs: -22.5,
+            timing: Timing { endpoint_ms: 500.0, queue_ms: 0.5, decode_ms: 60.0, total_ms: 560.5 },
+        }),
+        Body::TranscriptDropped(TranscriptDropped {
+            segment: 2,
+            start_ms: 4_000,
+            end_ms: 4_900,
+            reason: "no_speech".into(),
+        }),
+        Body::Dtmf(Dtmf { digit: "5".into(), duration_ms: Some(260), at_ms: 5_100 }),
+        Body::LegEnded(LegEnded {
+            reason: "hangup".into(),
+            complete: true,
+            end_ms: 6_000,
+            ledger: LedgerAccount {
+                rate_hz: 16_000,
+                received: 96_000,
+                transcribed: 44_160,
+                silent: 37_440,
+                paused: 0,
+                dropped: [("no_speech".to_owned(), 14_400)].into(),
+            },
+            characteristics: Characteristics {
+                audio_ms: 6_000,
+                speech_ms: 2_260,
+                gap_ms: 0,
+                segments: 2,
+                finals: 1,
+                dropped: 1,
+                partials_shed: 0,
+                words: 5,
+                words_per_minute: Some(132.5),
+                speech_dbfs: Some(-22.5),
+                dtmf: 1,
+            },
+        }),
+    ]
+}
+
+/// The examples as one leg's events.
+fn events() -> Vec<Event> {
+    let origin = Arc::new(Origin {
+        conversation: ConversationId::parse("CON-42").unwrap(),
+        leg: LegId::parse("63f61863-4a51-4f6b-86e1-46edebcf9356").unwrap(),
+        speaker: Speaker::Caller,
+        source: Arc::from("/sidetone/gateway"),
+    });
+    let (mut seq, mut sub) = (0, 0);
+    let number = |(n, body): (usize, Body)| {
+        match body.lane() {
+            Lane::Durable => (seq, sub) = (seq + 1, 0),
+            Lane::Ephemeral => sub += 1,
+        }
+        let time = WallTime(1_795_426_200_000_000 + n as i64 * 1_000_000);
+        Event { origin: Arc::clone(&origin), seq, sub, time, body }
+    };
+    examples().into_iter().enumerate().map(number).collect()
+}
+
+#[test]
+fn the_schemas_are_those_of_the_types() {
+    let all = schema::all();
+    assert!(!all.is_empty());
+    for event in &all {
+        expect(&format!("{}.json", event.kind), &pretty(&event.schema));
+    }
+    let kept = fs::read_dir(folder()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
+        name.ends_with(".v1.json")
+    });
+    assert_eq!(kept.count(), all.len(), "a schema of an event that is no more was left behind");
+}
+
+#[test]
+fn the_asyncapi_document_is_that_of_the_types() {
+    expect("asyncapi.json", &pretty(&schema::asyncapi()));
+}
+
+#[test]
+fn the_examples_are_one_of_each_kind_and_fit_their_schemas() {
+    let events = events();
+    let schemas = schema::all();
+    assert_eq!(events.len(), schemas.len());
+    let mut lines = String::new();
+    for event in &events {
+        let described = schemas.iter().find(|described| described.kind == event.body.kind()).unwrap();
+        assert_eq!(described.lane, event.lane(), "{}", described.kind);
+        let value = serde_json::from_slice(&event.value()).unwrap();
+        let validator = jsonschema::validator_for(&described.schema).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", described.kind);
+        lines += &(String::from_utf8(event.to_structured()).unwrap() + "\n");
+    }
+    expect("examples.jsonl", &lines);
+}
+
+#[test]
+fn a_schema_refuses_what_lacks_its_origin() {
+    for described in schema::all() {
+        let validator = jsonschema::validator_for(&described.schema).unwrap();
+        assert!(!validator.is_valid(&serde_json::json!({})), "{}", described.kind);
+    }
+}
