@@ -105,7 +105,8 @@ fn script(arguments: &[&str]) -> Output {
 
 /// libtest does not capture what is written to the stream itself.
 fn skip(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+    // In one piece, since tests run side by side.
+    let _ = std::io::stderr().write_all(format!("skipped: {test}: {why}\n").as_bytes());
 }
 
 struct Record {
