@@ -132,8 +132,7 @@ fn nobody_looks_up() {
         ("models", &["types"]),
         ("telemetry", &["types", "call"]),
     ] {
-        let banned: Vec<_> =
-            all.iter().filter(|name| **name != place && !may.contains(*name)).map(module).collect();
+        let banned: Vec<_> = all.iter().filter(|name| **name != place && !may.contains(*name)).map(module).collect();
         let banned: Vec<_> = banned.iter().map(String::as_str).collect();
         ban(&sources, &banned, &format!("{place} may look only at {may:?}"), |source| source.is_in(&[place]));
     }
