@@ -59,16 +59,29 @@ pub fn read(path: &Path) -> Result<Wav, WavError> {
     decode(File::open(path).map(BufReader::new).map_err(|e| unreadable(e.into()))?, path)
 }
 
+/// Reads WAV of any rate: samples a second, and the channels.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_any_rate(path: &Path) -> Result<(u32, Vec<Vec<i16>>), WavError> {
+    let unreadable = |problem| WavError::Unreadable { path: path.to_owned(), problem };
+    decode_any_rate(File::open(path).map(BufReader::new).map_err(|e| unreadable(e.into()))?, path)
+}
+
 /// Decodes WAV from anywhere; `path` is what errors call it.
 ///
 /// # Errors
 /// As [`read`].
 pub fn decode(from: impl Read, path: &Path) -> Result<Wav, WavError> {
+    let (hz, channels) = decode_any_rate(from, path)?;
+    let rate = Rate::from_hz(hz).ok_or_else(|| WavError::Rate { path: path.to_owned(), hz })?;
+    Ok(Wav { rate, channels })
+}
+
+fn decode_any_rate(from: impl Read, path: &Path) -> Result<(u32, Vec<Vec<i16>>), WavError> {
     let unreadable = |problem| WavError::Unreadable { path: path.to_owned(), problem };
     let mut reader = hound::WavReader::new(from).map_err(unreadable)?;
     let spec = reader.spec();
-    let rate = Rate::from_hz(spec.sample_rate)
-        .ok_or_else(|| WavError::Rate { path: path.to_owned(), hz: spec.sample_rate })?;
     let samples: Result<Vec<i16>, _> = match spec.sample_format {
         hound::SampleFormat::Float => {
             reader.samples::<f32>().map(|s| s.map(|s| (s * 32_767.0).round_ties_even() as i16)).collect()
@@ -85,7 +98,7 @@ pub fn decode(from: impl Read, path: &Path) -> Result<Wav, WavError> {
         return Err(WavError::Empty { path: path.to_owned() });
     }
     let channels = (0..count).map(|c| samples.iter().skip(c).step_by(count).copied().collect()).collect();
-    Ok(Wav { rate, channels })
+    Ok((spec.sample_rate, channels))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod backends;
 mod check;
 mod console;
 mod demo;
+mod eval;
 mod events;
 mod models;
 mod ncco;
@@ -49,6 +50,8 @@ enum Command {
     Serve(serve::Options),
     /// Transcribe WAV files through the same pipeline, as fast as the machine allows
     Transcribe(transcribe::Options),
+    /// Measure word error rates on recordings with known words
+    Eval(eval::Options),
     /// List, fetch or verify models
     #[command(subcommand)]
     Models(models::Models),
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
             .load(Vec::new())
             .and_then(|config| Ok(models::run(&command, &config.models.dir)?))
             .map(|()| ExitCode::SUCCESS),
+        Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
         Command::Ncco(Ncco::Check { file }) => {

@@ -12,8 +12,8 @@ use crate::app::{self, StartError};
 use crate::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output};
 use crate::config::Config;
 use crate::event::{Body, Event};
-use crate::inference::{BufferPool, Engines, Pool};
-use crate::types::{ConversationId, Fault, LegId, Moment, Rate, Reply, Speaker, WallTime};
+use crate::inference::{BufferPool, Engines, Pool, Readiness};
+use crate::types::{BuildError, ConversationId, Fault, LegId, Moment, Rate, Reply, Speaker, WallTime};
 use crate::vad;
 
 /// Segments of one leg that may be under way at once: enough to keep the threads busy.
@@ -50,6 +50,18 @@ impl Pipeline {
             pool: app::pool(config, engines, &buffers)?,
             buffers,
         })
+    }
+
+    /// Waits until every thread is warm. Without this, a transcriber that cannot be
+    /// opened would leave [`Pipeline::run`] waiting for ever.
+    pub(super) async fn warm(&self) -> Result<(), BuildError> {
+        let mut readiness = self.pool.readiness();
+        let settled = readiness.wait_for(|now| *now != Readiness::Warming).await;
+        match settled.map(|now| now.clone()) {
+            Ok(Readiness::Failed(error)) => Err(error),
+            Ok(_) => Ok(()),
+            Err(_) => Err(BuildError::new("inference", "the threads are gone", "see the log above")),
+        }
     }
 
     /// Takes one party's audio through; `progress` is told of each second of it.
@@ -152,4 +164,10 @@ pub(super) fn text_of(events: &[Event]) -> String {
         _ => None,
     });
     texts.collect::<Vec<_>>().join(" ")
+}
+
+/// How many segments of speech are in `events`.
+pub(super) fn segments_of(events: &[Event]) -> usize {
+    let ended = |body: &Body| matches!(body, Body::TranscriptFinal(_) | Body::TranscriptDropped(_));
+    events.iter().filter(|event| ended(&event.body)).count()
 }

@@ -57,6 +57,7 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let progress = progress_bar(seconds);
     let threads = config.inference_threads();
     super::runtime()?.block_on(async {
+        pipeline.warm().await?;
         for (n, (path, wav)) in files.iter().enumerate() {
             let parties = transcribed(&pipeline, wav, options.channels.as_deref(), threads, &progress).await?;
             progress.suspend(|| print(options.format, n, path, wav, &parties))?;

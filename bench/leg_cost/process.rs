@@ -1,0 +1,113 @@
+//! The child process: its core, its processor time, its memory.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{ChildStdin, Command, Stdio};
+use std::{env, fs};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::server::{Kind, ROLE};
+
+/// The child's core and ours.
+pub(crate) type Cores = (usize, usize);
+
+/// The first two cores that this process may use.
+pub(crate) fn two_cores() -> Option<Cores> {
+    let allowed = sched_getaffinity(None).unwrap();
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    Some((cores.next()?, cores.next()?))
+}
+
+fn pin(core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).unwrap();
+}
+
+/// Load averages, to judge how quiet the machine is.
+pub(crate) fn load() -> String {
+    fs::read_to_string("/proc/loadavg").unwrap().split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Microseconds of processor time.
+#[derive(Clone, Copy)]
+pub(crate) struct Cpu {
+    pub(crate) user: f64,
+    pub(crate) system: f64,
+}
+
+impl Cpu {
+    pub(crate) fn total(self) -> f64 {
+        self.user + self.system
+    }
+}
+
+/// What a child has used so far, by what the threads are for.
+pub(crate) struct Used {
+    pub(crate) legs: Cpu,
+    pub(crate) inference: f64,
+}
+
+/// A server under test. Ends when dropped.
+pub(crate) struct Child {
+    process: std::process::Child,
+    /// Closed to end it.
+    _stdin: ChildStdin,
+    pub(crate) address: String,
+}
+
+impl Child {
+    /// Starts this very program as a server on its own core, and keeps to the other.
+    pub(crate) fn start(kind: Kind, (theirs, ours): Cores) -> Self {
+        // A child inherits the core of the thread that starts it.
+        pin(theirs);
+        let mut process = Command::new(env::current_exe().unwrap())
+            .args([ROLE, kind.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        pin(ours);
+        let mut address = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        let stdin = process.stdin.take().unwrap();
+        Self { process, _stdin: stdin, address: address.trim().to_owned() }
+    }
+
+    /// Resident set now, in KiB.
+    pub(crate) fn rss_kib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Processor time so far. The total of each thread is exact (`schedstat`); its
+    /// parts are what the kernel's ticks make of it (`stat`).
+    pub(crate) fn cpu(&self) -> Used {
+        let mut used = Used { legs: Cpu { user: 0.0, system: 0.0 }, inference: 0.0 };
+        for task in fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap() {
+            let task = task.unwrap().path();
+            let read = |file: &str| fs::read_to_string(task.join(file)).unwrap();
+            let total: f64 = read("schedstat").split(' ').next().unwrap().parse::<f64>().unwrap() / 1000.0;
+            if read("comm").starts_with("inference-") {
+                used.inference += total;
+                continue;
+            }
+            let stat = read("stat");
+            // Fields 14 and 15; the name before them may hold spaces.
+            let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+            let [user, system] = [11, 12].map(|at| fields[at].parse::<f64>().unwrap());
+            let share = if user + system > 0.0 { user / (user + system) } else { 0.5 };
+            used.legs.user += total * share;
+            used.legs.system += total * (1.0 - share);
+        }
+        used
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

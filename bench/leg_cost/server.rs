@@ -1,0 +1,99 @@
+//! The servers under test, each run in a child process.
+
+use std::io::{Read as _, Write as _};
+
+use axum::Router;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use axum::routing::get;
+use sidetone::app::App;
+use sidetone::config::Config;
+use sidetone::telemetry;
+
+/// First argument of a child.
+pub(crate) const ROLE: &str = "serve";
+
+/// More than any bench connects.
+const LEGS_MAX: usize = 10_000;
+
+/// What is compared; the first is what the others are compared with.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// Reads messages and forgets them.
+    Bare,
+    /// The gateway with the cheap detector.
+    Webrtc,
+    /// The gateway with the neural detector.
+    Neural,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Bare, Self::Webrtc, Self::Neural];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare-sink",
+            Self::Webrtc => "sidetone-webrtc",
+            Self::Neural => "sidetone-neural",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Serves until standard input ends, having printed the address.
+pub(crate) fn run(kind: Kind) {
+    // As `sidetone serve` has it; on one core that is one worker.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let _app = match kind {
+        Kind::Bare => {
+            runtime.block_on(bare());
+            None
+        }
+        Kind::Webrtc => Some(runtime.block_on(gateway("webrtc"))),
+        Kind::Neural => Some(runtime.block_on(gateway("neural"))),
+    };
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+fn announce(address: std::net::SocketAddr) {
+    println!("{address}");
+    std::io::stdout().flush().unwrap();
+}
+
+async fn bare() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    announce(listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/media", get(upgrade))).await });
+}
+
+async fn upgrade(upgrade: WebSocketUpgrade) -> Response {
+    // The buffers the gateway gives its legs.
+    upgrade.read_buffer_size(4_096).write_buffer_size(0).max_write_buffer_size(65_536).on_upgrade(forget)
+}
+
+async fn forget(mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        std::hint::black_box(message);
+    }
+}
+
+/// The whole gateway, but for what is measured elsewhere or is somebody else's:
+/// transcription is scripted, interim results, sentiment and sinks are off.
+async fn gateway(detector: &str) -> App {
+    let mut config = Config::default();
+    config.server.listen = ([127, 0, 0, 1], 0).into();
+    config.server.legs_max = LEGS_MAX;
+    config.vad.backend = detector.to_owned();
+    config.asr.backend = "scripted".to_owned();
+    config.sentiment.backend = "none".to_owned();
+    config.call.partial_interval_ms = 0;
+    config.inference.threads = 1;
+    let metrics = telemetry::install().unwrap();
+    let app = App::start(&config, Vec::new(), Some(metrics)).await.unwrap();
+    app.warm().await.unwrap();
+    announce(app.address());
+    app
+}
