@@ -32,6 +32,9 @@ const SAMPLES_MIN: usize = 4_000;
 const PIECE_MIN: usize = 192_000;
 const PIECE_MAX: usize = 384_000;
 
+/// Silence put before audio that looped, in samples: 200 ms.
+const PAUSE: usize = 3_200;
+
 /// Audio that stays below this, of full scale 1, is silence: no words in it.
 const SILENCE: f32 = 1e-4;
 
@@ -136,7 +139,7 @@ struct Session {
 
 impl Transcriber for Session {
     /// Audio over 24 s is transcribed in pieces of 12 to 24 s, cut where it is quietest.
-    fn transcribe(&mut self, samples: &[f32], _: SegmentKind) -> Result<Transcript, Fault> {
+    fn transcribe(&mut self, samples: &[f32], kind: SegmentKind) -> Result<Transcript, Fault> {
         let samples = &*playable(samples);
         let mut all = Heard::default();
         for piece in pieces(samples) {
@@ -144,7 +147,10 @@ impl Transcriber for Session {
             if piece.iter().all(|sample| sample.abs() < SILENCE) {
                 continue;
             }
-            let heard = self.decoder.hear(&at_least_min(piece)).map_err(|error| Fault::Backend(error.to_string()))?;
+            let mut heard = self.hear(&at_least_min(piece))?;
+            if heard.looped && kind == SegmentKind::Final {
+                heard = self.hear(&after_a_pause(piece))?;
+            }
             if heard.looped {
                 return Err(Fault::Looped);
             }
@@ -162,6 +168,21 @@ impl Transcriber for Session {
 /// the model writes of music and noise.
 fn worded(text: String) -> String {
     if text.contains(char::is_alphanumeric) { text } else { String::new() }
+}
+
+impl Session {
+    fn hear(&mut self, samples: &[f32]) -> Result<Heard, Fault> {
+        self.decoder.hear(samples).map_err(|error| Fault::Backend(error.to_string()))
+    }
+}
+
+/// The same audio a little later. Greedy decoding loops by an accident of where the
+/// networks' windows fall; on speech another place often gives the words, on noise
+/// it loops again.
+fn after_a_pause(piece: &[f32]) -> Vec<f32> {
+    let mut later = vec![0.0; PAUSE];
+    later.extend_from_slice(piece);
+    later
 }
 
 /// The samples as the networks can take them: numbers within ±1.
