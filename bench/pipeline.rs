@@ -102,7 +102,7 @@ fn cut(config: &Config, parties: &[Vec<i16>]) -> Vec<Vec<i16>> {
     for samples in parties {
         let (replies_in, replies) = mpsc::channel(1);
         Leg::new(config, &buffers, replies).play(samples, 0, |segment| {
-            replies_in.try_send(Reply::refused(&segment, Fault::Shutdown)).unwrap();
+            replies_in.try_send(Box::new(Reply::refused(&segment, Fault::Shutdown))).unwrap();
             segments.push(segment.samples);
         });
     }
@@ -165,13 +165,13 @@ fn whole(config: &Config, engines: &Engines, parties: &[Vec<i16>], expected: usi
 /// One leg whose clock is its audio's.
 struct Leg {
     call: Call,
-    replies: mpsc::Receiver<Reply>,
+    replies: mpsc::Receiver<Box<Reply>>,
     under_way: usize,
     ended: bool,
 }
 
 impl Leg {
-    fn new(config: &Config, buffers: &Arc<BufferPool>, replies: mpsc::Receiver<Reply>) -> Self {
+    fn new(config: &Config, buffers: &Arc<BufferPool>, replies: mpsc::Receiver<Box<Reply>>) -> Self {
         let (vad_name, vad) = app::detector(config).unwrap();
         let mut call = config.call_config();
         // The clock says nothing about how long decoding takes, and nobody watches.
@@ -233,6 +233,6 @@ impl Leg {
     fn wait(&mut self, now: Moment, transcribe: &mut impl FnMut(Segment)) {
         let reply = self.replies.blocking_recv().unwrap();
         self.under_way -= 1;
-        self.handle(now, Input::Reply(reply), transcribe);
+        self.handle(now, Input::Reply(*reply), transcribe);
     }
 }

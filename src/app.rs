@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
 use crate::publish::{self, Outbox};
-use crate::server::{Admission, Clock, Gateway, router};
+use crate::server::{Admission, Clock, Gateway, Impatient, router};
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
 use crate::types::BuildError;
@@ -119,6 +119,8 @@ pub struct App {
     gateway: Arc<Gateway>,
     address: SocketAddr,
     server: JoinHandle<std::io::Result<()>>,
+    /// Cancelled when nothing more is to be answered.
+    close: CancellationToken,
 }
 
 impl App {
@@ -164,13 +166,13 @@ impl App {
             legs: TaskTracker::new(),
             server: config.server.clone(),
         });
-        let stop = CancellationToken::clone(&gateway.drain);
+        let close = CancellationToken::new();
+        let closed = close.clone().cancelled_owned();
+        let patience = Duration::from_millis(config.server.request_timeout_ms);
+        let listener = Impatient::new(listener, patience);
         let routes = router(Arc::clone(&gateway));
-        let server =
-            tokio::spawn(
-                async move { axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await },
-            );
-        Ok(Self { gateway, address, server })
+        let server = tokio::spawn(async move { axum::serve(listener, routes).with_graceful_shutdown(closed).await });
+        Ok(Self { gateway, address, server, close })
     }
 
     /// Where it listens.
@@ -196,22 +198,26 @@ impl App {
     /// Stops in the order of the data: no new legs, last words, queues, sinks. Gives
     /// the durable events that are not safe, by sink; empty when all is well.
     pub async fn stop(self) -> Vec<(&'static str, usize)> {
-        let Self { gateway, server, .. } = self;
+        let Self { gateway, server, close, .. } = self;
         let patience = Duration::from_millis(gateway.server.drain_timeout_ms);
         gateway.drain.cancel();
         gateway.legs.close();
         if tokio::time::timeout(patience, gateway.legs.wait()).await.is_err() {
             tracing::warn!(legs = gateway.admission.legs(), "legs were still open when the drain timeout passed");
         }
+        // This answers every segment: legs that still wait have their last word now.
+        let pool = Arc::clone(&gateway);
+        let _ = tokio::task::spawn_blocking(move || pool.pool.stop()).await;
+        let patience_with_peers = Duration::from_millis(gateway.server.send_timeout_ms);
+        let _ = tokio::time::timeout(patience_with_peers, gateway.legs.wait()).await;
+        gateway.outbox.end_live();
+        close.cancel();
         let abort = server.abort_handle();
         if tokio::time::timeout(Duration::from_secs(1), server).await.is_err() {
             // A live reader that does not go away must not keep the process.
             abort.abort();
         }
-        let left = tokio::task::spawn_blocking(move || {
-            gateway.pool.stop();
-            gateway.outbox.stop(patience)
-        });
+        let left = tokio::task::spawn_blocking(move || gateway.outbox.stop(patience));
         left.await.unwrap_or_default()
     }
 }

@@ -6,55 +6,51 @@
 
 use crate::types::Rate;
 
-/// Bytes in the largest frame we take: 20 ms of 16-bit mono at 24 kHz.
-const FRAME_BYTES_MAX: usize = 960;
-
 /// Collects bytes of little-endian 16-bit mono PCM into frames.
 #[derive(Debug)]
 pub struct Framer {
     frame_bytes: usize,
-    held: [u8; FRAME_BYTES_MAX],
-    len: usize,
+    /// The beginning of a frame whose end has not come.
+    held: Vec<u8>,
 }
 
 impl Framer {
     /// A framer for one leg's rate.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self { frame_bytes: rate.frame_bytes(), held: [0; FRAME_BYTES_MAX], len: 0 }
+        Self { frame_bytes: rate.frame_bytes(), held: Vec::new() }
     }
 
     /// Takes bytes from the front of `input` until a frame is whole, and decodes it
     /// into `out` (one frame of samples: 160, 320 or 480). `false` when `input` ran
     /// out first; what was left of it is held.
     pub fn next_frame(&mut self, input: &mut &[u8], out: &mut [i16]) -> bool {
-        if self.len == 0 && input.len() >= self.frame_bytes {
+        if self.held.is_empty() && input.len() >= self.frame_bytes {
             let (frame, rest) = input.split_at(self.frame_bytes);
             *input = rest;
             decode(frame, out);
             return true;
         }
-        let take = input.len().min(self.frame_bytes - self.len);
+        let take = input.len().min(self.frame_bytes - self.held.len());
         let (head, rest) = input.split_at(take);
-        self.held[self.len..self.len + take].copy_from_slice(head);
-        self.len += take;
+        self.held.extend_from_slice(head);
         *input = rest;
-        if self.len < self.frame_bytes {
+        if self.held.len() < self.frame_bytes {
             return false;
         }
-        decode(&self.held[..self.frame_bytes], out);
-        self.len = 0;
+        decode(&self.held, out);
+        self.held.clear();
         true
     }
 
     /// Ends the stream: decodes what is held into `out`, silence after it. Gives the
     /// number of real samples, and whether half a sample was left over.
     pub fn finish(&mut self, out: &mut [i16]) -> (usize, bool) {
-        let samples = self.len / 2;
-        let half = self.len % 2 == 1;
+        let samples = self.held.len() / 2;
+        let half = self.held.len() % 2 == 1;
         out.fill(0);
-        decode(&self.held[..samples * 2], &mut out[..samples]);
-        self.len = 0;
+        decode(&self.held, out);
+        self.held.clear();
         (samples, half)
     }
 }

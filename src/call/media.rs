@@ -118,8 +118,9 @@ impl Call {
     /// Takes bytes of audio that belong to a live leg.
     pub(super) fn on_frames(&mut self, now: Moment, bytes: &[u8]) {
         // Taken out for the time being: a pointer move, so that the leg and its media
-        // can both be used.
-        let Some(mut media) = self.media.take() else { return };
+        // can both be used. Made for the first frame: a leg on hold may never send any.
+        let mut media =
+            self.media.take().unwrap_or_else(|| Media::new(&self.config.endpointing, self.rate, (self.parts.vad)()));
         self.skip_gap(now, &mut media);
         let mut rest = bytes;
         while media.framer.next_frame(&mut rest, &mut media.input[..media.input_len]) {

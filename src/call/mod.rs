@@ -88,6 +88,8 @@ pub struct Call {
     pinged: bool,
     paused: bool,
     audio_started: Option<Moment>,
+    /// Text messages received.
+    texts: u64,
     reason: &'static str,
     out: VecDeque<Output>,
 }
@@ -111,8 +113,9 @@ impl Call {
             pinged: false,
             paused: false,
             audio_started: None,
+            texts: 0,
             reason: "hangup",
-            out: VecDeque::with_capacity(8),
+            out: VecDeque::new(),
             config,
             parts,
         }
@@ -228,6 +231,10 @@ impl Call {
         if !self.listening() {
             return;
         }
+        self.texts += 1;
+        if self.texts > TEXTS_GRACE + now.since(self.opened).as_millis() as u64 / crate::types::rate::FRAME_MS {
+            return self.fail(now, PeerFault::TooFast);
+        }
         match wire::parse(text) {
             Ok(wire::Message::Connected { rate, headers }) => match (&self.phase, self.hello) {
                 (Phase::Waiting { .. }, _) => match rate {
@@ -274,7 +281,6 @@ impl Call {
     /// Waiting ⇒ Live: rate and speaker are known, or assumed.
     fn start(&mut self, now: Moment, rate: Rate, hello: Hello, headers: Map<String, Value>) {
         self.announce(now, rate, hello, headers);
-        self.media = Some(Media::new(&self.config.endpointing, rate, (self.parts.vad)()));
         let waited = std::mem::replace(&mut self.phase, Phase::Live);
         if let Phase::Waiting { early, .. } = waited
             && !early.is_empty()
@@ -471,6 +477,10 @@ impl Call {
 
 /// Audio that may come at any speed: a first minute's worth.
 const SPEED_GRACE: Duration = Duration::from_secs(60);
+
+/// Texts that may come at any speed; beyond them, as many as there are frames. Each
+/// may become a durable event, so one leg must not be able to fill every sink's queue.
+const TEXTS_GRACE: u64 = 600;
 
 impl Reply {
     /// The answer of a pool that did not take the segment.

@@ -40,7 +40,7 @@ impl Reorder {
     /// `max`: most segments unanswered at once. Those answered out of turn wait for the
     /// ones before them, and that no longer than these may take.
     pub(super) fn new(max: usize) -> Self {
-        Self { pending: VecDeque::with_capacity(max.min(64)), max: max.max(1) }
+        Self { pending: VecDeque::new(), max: max.max(1) }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -100,7 +100,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(code) => code,
         // `sidetone … | head` is no failure of ours.
-        Err(Failure(message)) if message.contains("Broken pipe") => ExitCode::SUCCESS,
+        Err(Failure(message)) if message.is_empty() => ExitCode::SUCCESS,
         Err(Failure(message)) => {
             for line in message.lines() {
                 let _ = writeln!(io::stderr(), "sidetone: {line}");
@@ -110,13 +110,18 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Why a command failed, in words for its user.
+/// Why a command failed, in words for its user; none when the reader of its output
+/// has gone away.
 #[derive(Debug)]
 struct Failure(String);
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        let error: &(dyn std::error::Error + 'static) = &error;
+        match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Self(String::new()),
+            _ => Self(error.to_string()),
+        }
     }
 }
 

@@ -122,8 +122,8 @@ struct Leg<'a> {
     pipeline: &'a Pipeline,
     call: Call,
     events: Vec<Event>,
-    replies_in: mpsc::Sender<Reply>,
-    replies: mpsc::Receiver<Reply>,
+    replies_in: mpsc::Sender<Box<Reply>>,
+    replies: mpsc::Receiver<Box<Reply>>,
     under_way: usize,
     ended: bool,
 }
@@ -152,7 +152,7 @@ impl Leg<'_> {
     async fn wait(&mut self, now: Moment) {
         if let Some(reply) = self.replies.recv().await {
             self.under_way -= 1;
-            self.handle(now, Input::Reply(reply));
+            self.handle(now, Input::Reply(*reply));
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, Done, Failure};
 use crate::app::{self, App};
-use crate::telemetry;
+use crate::{sink, telemetry};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -75,6 +75,15 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
             return Ok(ExitCode::SUCCESS);
         }
         let list: Vec<_> = unsafe_events.iter().map(|(sink, count)| format!("{sink}: {count}")).collect();
-        Err(Failure(format!("durable events were not delivered before the stop: {}", list.join(", "))))
+        let left = |sink: &str| unsafe_events.iter().any(|(name, _)| *name == sink);
+        let file = &config.sink.file.path;
+        let kept = if !file.as_os_str().is_empty() && !left(sink::file::NAME) {
+            format!("; the event file {} has them", file.display())
+        } else if left(sink::kafka::NAME) {
+            format!("; those for kafka are in {}", config.sink.kafka.dead_letters.display())
+        } else {
+            String::new()
+        };
+        Err(Failure(format!("durable events were not delivered before the stop: {}{kept}", list.join(", "))))
     })
 }

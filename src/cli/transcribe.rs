@@ -122,7 +122,7 @@ fn print(format: Format, n: usize, path: &Path, wav: &Wav, parties: &[Party]) ->
         Format::Vtt => {
             writeln!(out, "WEBVTT\n\nNOTE {}\n", path.display().to_string().replace("--", "- -"))?;
             for (speaker, text) in in_order(parties) {
-                let cue = text.text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                let (speaker, cue) = (escaped(speaker), escaped(&text.text));
                 writeln!(out, "{} --> {}\n<v {speaker}>{cue}\n", stamp(text.start_ms), stamp(text.end_ms))?;
             }
         }
@@ -136,6 +136,11 @@ fn print(format: Format, n: usize, path: &Path, wav: &Wav, parties: &[Party]) ->
         }
     }
     out.flush()
+}
+
+/// Text as WebVTT has it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// WebVTT's `hh:mm:ss.mmm`.

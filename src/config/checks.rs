@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         &bytes,
         "960 (one frame at 24 kHz) to 16777216",
     );
+    expect("server.request_timeout_ms", server.request_timeout_ms > 0, &server.request_timeout_ms, "at least 1");
     expect("server.send_timeout_ms", server.send_timeout_ms > 0, &server.send_timeout_ms, "at least 1");
     expect("server.live_backlog_max", server.live_backlog_max > 0, &server.live_backlog_max, "at least 1");
 

@@ -75,6 +75,8 @@ pub struct Server {
     pub legs_max: usize,
     /// Longest WebSocket message taken, in bytes. A Vonage frame has 320 to 960.
     pub message_bytes_max: usize,
+    /// Longest a connection may stay without having asked for anything, in ms.
+    pub request_timeout_ms: u64,
     /// Longest wait for a peer to take what we send it, in ms.
     pub send_timeout_ms: u64,
     /// Longest wait for legs to end after a stop was asked for, in ms.
@@ -90,6 +92,7 @@ impl Default for Server {
             name: "gateway".to_owned(),
             legs_max: 500,
             message_bytes_max: 65_536,
+            request_timeout_ms: 10_000,
             send_timeout_ms: 5_000,
             drain_timeout_ms: 30_000,
             live_backlog_max: 4_096,

@@ -26,8 +26,9 @@ use crate::asr;
 use crate::sentiment::Scorer;
 use crate::types::{BuildError, Fault, Reply, Segment};
 
-/// Gives a leg's reply to whoever runs the leg.
-pub type ReplySlot = mpsc::OwnedPermit<Reply>;
+/// Gives a leg's reply to whoever runs the leg. Boxed, as each leg's channel holds room
+/// for some thirty from its start.
+pub type ReplySlot = mpsc::OwnedPermit<Box<Reply>>;
 
 /// What the workers work with.
 #[derive(Clone)]
@@ -50,7 +51,7 @@ struct Job {
 impl Job {
     fn refuse(self, fault: Fault, buffers: &BufferPool) {
         let refusal = Reply::refused(&self.segment, fault);
-        self.reply.send(refusal);
+        self.reply.send(Box::new(refusal));
         crate::call::Buffers::give(buffers, self.segment.samples);
     }
 }
@@ -101,7 +102,7 @@ impl Pool {
     ///
     /// # Errors
     /// The segment, when `replies` is full or closed.
-    pub fn submit(&self, segment: Segment, replies: &mpsc::Sender<Reply>) -> Result<(), Segment> {
+    pub fn submit(&self, segment: Segment, replies: &mpsc::Sender<Box<Reply>>) -> Result<(), Segment> {
         match replies.clone().try_reserve_owned() {
             Ok(reply) => {
                 let job = Job { segment, submitted: std::time::Instant::now(), reply };

@@ -139,8 +139,8 @@ mod tests {
     struct Bench {
         queue: Queue,
         buffers: BufferPool,
-        replies: mpsc::Receiver<Reply>,
-        sender: mpsc::Sender<Reply>,
+        replies: mpsc::Receiver<Box<Reply>>,
+        sender: mpsc::Sender<Box<Reply>>,
     }
 
     fn bench() -> Bench {

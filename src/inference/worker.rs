@@ -108,7 +108,7 @@ fn answer(
         Ok((transcript, sentiment)) => (Ok(transcript), sentiment),
         Err(fault) => (Err(fault), None),
     };
-    job.reply.send(Reply {
+    job.reply.send(Box::new(Reply {
         id: job.segment.id,
         kind: job.segment.kind,
         outcome,
@@ -117,6 +117,6 @@ fn answer(
         scorer: engines.scorer.as_ref().map(|(name, _)| *name),
         queued,
         decoded,
-    });
+    }));
     buffers.give(job.segment.samples);
 }

@@ -13,7 +13,7 @@
 
 mod lane;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -36,7 +36,8 @@ pub struct Limits {
 /// Takes events from every leg.
 pub struct Outbox {
     lanes: Vec<Lane>,
-    live: broadcast::Sender<Arc<Event>>,
+    /// Gone once there will be no more events.
+    live: RwLock<Option<broadcast::Sender<Arc<Event>>>>,
 }
 
 impl Outbox {
@@ -46,7 +47,7 @@ impl Outbox {
     /// When the system gives no thread.
     pub fn start(sinks: Vec<Box<dyn Sink>>, limits: Limits) -> std::io::Result<Self> {
         let lanes = sinks.into_iter().map(|sink| Lane::start(sink, limits)).collect::<Result<_, _>>()?;
-        Ok(Self { lanes, live: broadcast::channel(limits.live_max).0 })
+        Ok(Self { lanes, live: RwLock::new(Some(broadcast::channel(limits.live_max).0)) })
     }
 
     /// Hands an event to every sink. Never waits.
@@ -55,14 +56,23 @@ impl Outbox {
         for lane in &self.lanes {
             lane.push(&event);
         }
-        // No reader is no error.
-        let _ = self.live.send(event);
+        if let Some(live) = &*self.live.read().unwrap_or_else(PoisonError::into_inner) {
+            // No reader is no error.
+            let _ = live.send(event);
+        }
     }
 
     /// Follows the events from now on. A reader that falls behind skips some and is told how many.
     #[must_use]
     pub fn follow(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.live.subscribe()
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        // The receiver of a sender that is gone ends at once.
+        live.as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe)
+    }
+
+    /// Ends the live streams, once they have given all there is.
+    pub fn end_live(&self) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether a durable queue is nearly full: time to take no more calls.

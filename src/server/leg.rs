@@ -80,8 +80,8 @@ struct Leg {
     named: bool,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
-    replies_in: mpsc::Sender<Reply>,
-    replies: mpsc::Receiver<Reply>,
+    replies_in: mpsc::Sender<Box<Reply>>,
+    replies: mpsc::Receiver<Box<Reply>>,
     /// Faults seen, a bit for each kind.
     faults: u32,
     gateway: Arc<Gateway>,
@@ -89,14 +89,16 @@ struct Leg {
 
 enum Happened {
     Received(Option<Result<Message, axum::Error>>),
-    Replied(Reply),
+    Replied(Box<Reply>),
     TimePassed,
     Drain,
 }
 
 impl Leg {
     async fn live(&mut self) {
-        let drain = self.gateway.drain.clone();
+        // Made once: each new one would queue up on a lock that all legs share.
+        let drain = self.gateway.drain.clone().cancelled_owned();
+        tokio::pin!(drain);
         let mut draining = false;
         // Re-armed only to come sooner: most deadlines move on with every frame, and
         // one that fires early costs less than fifty re-armings a second.
@@ -105,16 +107,21 @@ impl Leg {
         tokio::pin!(timer);
         while let Some(until) = self.act().await {
             arm(&mut armed, timer.as_mut(), until, &self.gateway);
+            // In this order: answers are few; the socket is what wakes a leg fifty times a
+            // second, and what comes after it is then not looked at. A peer that never
+            // pauses starves nobody: any input makes the call look at the time, and tokio
+            // stops a socket that is always ready now and then.
             let happened = tokio::select! {
-                received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
+                biased;
                 Some(reply) = self.replies.recv() => Happened::Replied(reply),
+                received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
-                () = drain.cancelled(), if !draining => Happened::Drain,
+                () = drain.as_mut(), if !draining => Happened::Drain,
             };
             let now = self.gateway.clock.now();
             match happened {
                 Happened::Received(received) => self.on_received(now, received).await,
-                Happened::Replied(reply) => self.call.handle(now, Input::Reply(reply)),
+                Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
                 Happened::TimePassed => {
                     armed = None;
                     self.call.handle(now, Input::Timeout);

@@ -2,7 +2,8 @@
 //!
 //! Each event's SSE `id` is its CloudEvents `id`, its SSE `event` the type, its
 //! data the envelope in structured mode. A reader that falls behind is told how
-//! many events it missed; nobody waits for it.
+//! many events it missed; nobody waits for it. The stream ends when the gateway has
+//! stopped and the last word was said.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -27,7 +28,6 @@ pub(super) async fn follow(
         query.get("conversation").is_none_or(|id| id == event.origin.conversation.as_str())
             && query.get("type").is_none_or(|kind| event.body.kind().starts_with(kind.as_str()))
     };
-    let until = gateway.drain.clone().cancelled_owned();
     let events = BroadcastStream::new(gateway.outbox.follow()).filter_map(move |received| {
         let sent = match received {
             Ok(event) => wanted(&event).then(|| to_sse(&event)),
@@ -37,7 +37,7 @@ pub(super) async fn follow(
         };
         std::future::ready(sent.map(Ok))
     });
-    Sse::new(events.take_until(until)).keep_alive(KeepAlive::default())
+    Sse::new(events).keep_alive(KeepAlive::default())
 }
 
 fn to_sse(event: &Event) -> SseEvent {

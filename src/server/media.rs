@@ -16,9 +16,14 @@ use crate::types::{ConversationId, Speaker};
 /// Seconds after which a refused peer may try again.
 const RETRY_AFTER_S: &str = "5";
 
-/// Bytes that a leg's socket reads at once: some six frames. The library's default
-/// is 128 KiB, cleared on every read.
-const READ_BUFFER: usize = 4_096;
+/// Why a leg was refused whose handshake is none.
+const BAD_REQUEST: &str = "bad_request";
+
+/// Bytes that a leg's socket reads at once: with its header of 8, one frame at 16 kHz
+/// or two at 8 kHz, and too little over to read the beginning of the next. What is read
+/// in pieces costs a system call each. Longer messages are taken all the same. The
+/// library's default is 128 KiB, cleared before every read.
+const READ_BUFFER: usize = 660;
 
 /// Bytes that may wait to be written to a peer that does not read.
 const WRITE_BUFFER_MAX: usize = 65_536;
@@ -32,12 +37,20 @@ pub(super) async fn connect(
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+        Err(rejection) => {
+            LegRefused { reason: BAD_REQUEST }.emit();
+            return rejection.into_response();
+        }
     };
     let conversation = match query.get("conversation").map(|id| ConversationId::parse(id)).transpose() {
         Ok(conversation) => conversation,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("conversation: {error}\n")).into_response(),
+        Err(error) => {
+            LegRefused { reason: BAD_REQUEST }.emit();
+            return (StatusCode::BAD_REQUEST, format!("conversation: {error}\n")).into_response();
+        }
     };
+    // From here on a stop waits for this leg; so either the stop is seen below, or the leg by it.
+    let counted = gateway.legs.token();
     let speaker = query.get("speaker").or_else(|| query.get("role")).map(|name| Speaker::parse(name));
     let reason = if gateway.drain.is_cancelled() {
         "draining"
@@ -52,9 +65,9 @@ pub(super) async fn connect(
             .max_write_buffer_size(WRITE_BUFFER_MAX)
             .max_message_size(gateway.server.message_bytes_max)
             .max_frame_size(gateway.server.message_bytes_max)
-            .on_upgrade(move |socket| {
-                let legs = runner.legs.clone();
-                legs.track_future(leg::run(runner, socket, asked, place))
+            .on_upgrade(async move |socket| {
+                leg::run(runner, socket, asked, place).await;
+                drop(counted);
             });
     } else {
         "legs_max"

@@ -14,6 +14,7 @@ mod clock;
 mod conversations;
 mod health;
 mod leg;
+mod listener;
 mod live;
 mod media;
 
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 pub use self::admission::Admission;
 pub use self::clock::Clock;
 use self::conversations::Conversations;
+pub use self::listener::Impatient;
 use crate::call::{BackendNames, CallConfig};
 use crate::config::Server;
 use crate::inference::{BufferPool, Pool};

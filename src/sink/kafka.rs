@@ -8,7 +8,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::histogram;
@@ -66,15 +67,25 @@ struct Sent {
 
 struct Context {
     dead_letters: PathBuf,
-    /// What was last said about the connection: librdkafka repeats itself.
-    said: Mutex<String>,
+    /// What the connection suffers from, since the last acknowledgement.
+    trouble: Mutex<Option<String>>,
+    /// Durable events that librdkafka holds.
+    held: AtomicUsize,
 }
 
 impl Context {
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        // No code that can panic runs under this lock.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The broker will never take it: sets a durable event aside, lets an ephemeral one go.
     fn give_up(&self, event: &Event, reason: &str) {
         match event.lane() {
-            Lane::Durable => self.bury(event, reason),
+            Lane::Durable => {
+                self.bury(event, reason);
+                SinkTrouble { sink: NAME, problem: &format!("the broker refused an event for good: {reason}") }.emit();
+            }
             Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
         }
     }
@@ -92,18 +103,13 @@ impl Context {
             SinkTrouble { sink: NAME, problem: &problem }.emit();
         }
         EventSettled { sink: NAME, delivery: Delivery::DeadLetter }.emit();
-        SinkTrouble { sink: NAME, problem: &format!("the broker refused an event for good: {reason}") }.emit();
     }
 }
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        let problem = format!("{error}: {reason}");
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if *said != problem {
-            SinkTrouble { sink: NAME, problem: &problem }.emit();
-            *said = problem;
-        }
+        // librdkafka repeats itself; the lane tells only what is new.
+        *self.trouble() = Some(format!("{error}: {reason}"));
     }
 }
 
@@ -111,8 +117,12 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Sent>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
+        if sent.event.lane() == Lane::Durable {
+            self.held.fetch_sub(1, Ordering::Relaxed);
+        }
         match result {
             Ok(_) => {
+                *self.trouble() = None;
                 histogram!("sidetone_kafka_ack_seconds").record(sent.at.elapsed().as_secs_f64());
                 if let Body::TranscriptFinal(final_) = &sent.event.body {
                     let speech_to_event = f64::from(final_.timing.total_ms) / 1000.0;
@@ -121,9 +131,20 @@ impl ProducerContext for Context {
                 }
                 EventSettled { sink: NAME, delivery: Delivery::Delivered }.emit();
             }
+            // Taken back when the producer is dropped: see `Sink::flush` for who tells of it.
+            Err((error, _)) if is_taken_back(error) && sent.event.lane() == Lane::Durable => {
+                self.bury(&sent.event, NOT_ACKNOWLEDGED);
+            }
             Err((error, _)) => self.give_up(&sent.event, &error.to_string()),
         }
     }
+}
+
+/// Why an event that the broker may or may not have is set aside.
+const NOT_ACKNOWLEDGED: &str = "the gateway stopped before the broker acknowledged it";
+
+fn is_taken_back(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
 }
 
 /// The sink. See the module's documentation.
@@ -138,7 +159,11 @@ impl Kafka {
     /// # Errors
     /// Names the property that librdkafka does not take.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        let context = Context { dead_letters: settings.dead_letters.clone(), said: Mutex::default() };
+        let context = Context {
+            dead_letters: settings.dead_letters.clone(),
+            trouble: Mutex::default(),
+            held: AtomicUsize::default(),
+        };
         let producer = client_config(&settings)
             .create_with_context(context)
             .map_err(|error| format!("sink.kafka: {error}; mend sink.kafka.properties"))?;
@@ -214,7 +239,13 @@ impl Sink for Kafka {
             .payload(&value)
             .headers(headers);
         match self.producer.send(record) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if event.lane() == Lane::Durable {
+                    // Acknowledgements are handled on this thread only, hence after this.
+                    self.producer.context().held.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Refusal::Busy),
             Err((error, record)) => {
                 self.producer.context().give_up(&record.delivery_opaque.event, &error.to_string());
@@ -227,10 +258,20 @@ impl Sink for Kafka {
         self.producer.poll(wait);
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.producer.context().trouble().clone()
+    }
+
+    fn set_aside(&mut self, event: &Event, reason: &str) {
+        self.producer.context().bury(event, reason);
+    }
+
     fn flush(&mut self, wait: Duration) -> Result<(), usize> {
-        match self.producer.flush(wait) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(usize::try_from(self.producer.in_flight_count()).unwrap_or(0)),
+        // An error says that some are left; of ephemeral ones nobody needs to hear.
+        let _ = self.producer.flush(wait);
+        match self.producer.context().held.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            held => Err(held),
         }
     }
 }

@@ -48,6 +48,16 @@ pub trait Sink: Send {
         let _ = wait;
     }
 
+    /// What keeps it from delivering at the moment, and the remedy; `None` when all is well.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// Keeps an event that it will not get to deliver, if it has a place for such.
+    fn set_aside(&mut self, event: &Event, reason: &str) {
+        let _ = (event, reason);
+    }
+
     /// Brings everything taken to where it is safe.
     ///
     /// # Errors

@@ -35,7 +35,8 @@ pub enum PeerFault {
     NotReading,
     /// The connection broke without a close handshake.
     ConnectionLost,
-    /// Audio arrives faster than the configured multiple of real time. Closes the leg.
+    /// Audio arrives faster than the configured multiple of real time, or text faster than
+    /// frames would. Closes the leg.
     TooFast,
     /// A sent half sample at the very end of the leg.
     HalfSample,

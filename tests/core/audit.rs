@@ -30,6 +30,8 @@ pub(crate) struct Audit {
     paused_samples: u64,
     keys: u64,
     heard_at: Moment,
+    /// Arrival of the newest audio, or the leg's start if that came later.
+    audio_at: Moment,
     empty_partials: u64,
 
     // How far it has come.
@@ -49,6 +51,9 @@ pub(crate) struct Audit {
     // Segments.
     segments: u64,
     open: Option<u64>,
+    /// What speech marks and partials said of segments without a terminal event: start and
+    /// furthest end.
+    said: BTreeMap<u64, (u64, u64)>,
     requests: BTreeMap<u64, Request>,
     requested: u64,
     partials_asked: u64,
@@ -102,6 +107,7 @@ impl Audit {
             paused_samples: 0,
             keys: 0,
             heard_at: opened_at,
+            audio_at: opened_at,
             empty_partials: 0,
             listening: true,
             draining: false,
@@ -115,6 +121,7 @@ impl Audit {
             last_time: connected_at,
             segments: 0,
             open: None,
+            said: BTreeMap::new(),
             requests: BTreeMap::new(),
             requested: 0,
             partials_asked: 0,
@@ -186,7 +193,7 @@ impl Audit {
     }
 
     fn audio(&mut self, len: u64) {
-        self.heard_at = self.now;
+        (self.heard_at, self.audio_at) = (self.now, self.now);
         self.audio_started.get_or_insert(self.now);
         if let Some(rate) = self.rate.filter(|_| self.paused) {
             let frame = rate.frame_bytes() as u64;
@@ -254,6 +261,10 @@ impl Audit {
             let given_up = self.heard_at + self.config.idle_timeout;
             assert!(until <= given_up, "would sleep until {until:?}, past the idle timeout at {given_up:?}");
         }
+        if self.open.is_some() {
+            let gap_at = self.audio_at + self.config.gap_timeout;
+            assert!(until <= gap_at, "would sleep until {until:?} within speech, though a gap begins at {gap_at:?}");
+        }
     }
 
     fn base_ms(&self) -> u64 {
@@ -315,6 +326,7 @@ impl Audit {
         match &event.body {
             Body::LegStarted(started) => {
                 self.rate = Rate::from_hz(started.rate_hz);
+                self.audio_at = self.now;
                 assert!(self.rate.is_some(), "{} Hz", started.rate_hz);
                 assert_eq!(started.at_ms, self.opened_at.since(self.epoch).as_millis() as u64);
                 if started.hello == Hello::Assumed {
@@ -326,17 +338,21 @@ impl Audit {
                 assert!(speech.start_ms >= base, "speech before the audio: {speech:?}");
                 self.segments += 1;
                 self.open = Some(self.segments);
+                self.say(speech.segment, speech.start_ms, speech.start_ms);
             }
             Body::SpeechEnded(speech) => {
                 // Higher than what was open where cut segments were dropped as overload.
                 assert!(self.open.take().is_some_and(|open| speech.segment >= open), "{speech:?}");
                 assert!(base <= speech.start_ms && speech.start_ms <= speech.end_ms, "{speech:?}");
                 self.segments = speech.segment;
+                self.say(speech.segment, speech.start_ms, speech.end_ms);
             }
             Body::TranscriptPartial(partial) => {
                 assert!(self.open.is_some_and(|open| partial.segment >= open), "{partial:?}, open is {:?}", self.open);
                 assert!(base <= partial.start_ms && partial.start_ms <= partial.end_ms, "{partial:?}");
                 assert!(!partial.text.is_empty());
+                // Its end may be in the next segment by now: a cut falls on what was heard before.
+                self.say(partial.segment, partial.start_ms, partial.start_ms);
                 self.partials += 1;
             }
             Body::TranscriptFinal(done) => self.transcript(done),
@@ -349,12 +365,23 @@ impl Audit {
         }
     }
 
+    /// Notes what an ephemeral event said of a segment.
+    fn say(&mut self, segment: u64, start_ms: u64, end_ms: u64) {
+        let said = self.said.entry(segment).or_insert((start_ms, end_ms));
+        assert_eq!(said.0, start_ms, "segment {segment} has two starts");
+        said.1 = said.1.max(end_ms);
+    }
+
     /// Takes a terminal event's segment off the list of those awaited.
     fn terminal(&mut self, segment: u64, start_ms: u64, end_ms: u64, booked: &str) -> Option<Request> {
         assert_eq!(segment, self.terminals + 1, "terminal events come once each, in speech order");
         assert!(start_ms >= self.terminal_end_ms, "segment {segment} begins before the one before it has ended");
         assert!(self.base_ms() <= start_ms && start_ms < end_ms, "segment {segment}: {start_ms} to {end_ms} ms");
         (self.terminals, self.terminal_end_ms) = (segment, end_ms);
+        if let Some((said_start, said_end)) = self.said.remove(&segment) {
+            let agreed = said_start == start_ms && said_end <= end_ms;
+            assert!(agreed, "segment {segment} is {start_ms} to {end_ms} ms, was said {said_start} to {said_end}");
+        }
         let rate = self.rate.expect("leg.started came before");
         let samples = (end_ms - start_ms) * u64::from(rate.hz()) / 1000;
         if let Some((place, samples)) = self.last_booked.replace((booked.to_owned(), samples)) {

@@ -560,7 +560,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_framer_panic_or_lose_one(
         rate in prop::sample::select(&Rate::ALL[..]),
-        messages in vec(vec(any::<u8>(), 0..2500), 0..6),
+        messages in vec(prop_oneof![vec(any::<u8>(), 0..3), vec(any::<u8>(), 0..2500)], 0..8),
     ) {
         let mut framer = Framer::new(rate);
         let mut out = vec![0_i16; rate.frame_samples()];
@@ -579,6 +579,15 @@ proptest! {
         fed.truncate(fed.len() / 2 * 2);
         prop_assert_eq!(got, fed);
     }
+}
+
+#[test]
+fn no_more_headers_are_kept_than_the_bound() {
+    let headers: serde_json::Map<_, _> = (0..1000).map(|i| (format!("h{i}"), i.into())).collect();
+    let Ok(wire::Message::Connected { headers, .. }) = wire::parse(&wire::connected(Rate::Hz8000, &headers)) else {
+        panic!("refused for its headers");
+    };
+    assert_eq!(headers.len(), wire::HEADERS_MAX);
 }
 
 #[test]

@@ -38,18 +38,20 @@ fn serve(script: Vec<Serve>) -> (String, mpsc::Receiver<Option<u64>>) {
     std::thread::spawn(move || {
         for serve in script {
             let (stream, _) = listener.accept().unwrap();
-            let range = answer(stream, serve);
-            asked.send(range).unwrap();
+            answer(stream, serve, &asked);
         }
     });
     (address, ranges)
 }
 
-fn answer(mut stream: TcpStream, serve: Serve) -> Option<u64> {
+/// Says what was asked for before it answers, so that whoever has the answer knows.
+fn answer(mut stream: TcpStream, serve: Serve, asked: &mpsc::Sender<Option<u64>>) {
     let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let request: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
     let header = |line: &String| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned);
     let range = request.iter().find_map(header).and_then(|range| range.trim_end_matches('-').parse().ok());
+    // A test that looks at the file alone has gone.
+    let _ = asked.send(range);
     let content = content();
     let total = content.len();
     let start = range.unwrap_or(0) as usize;
@@ -81,7 +83,6 @@ fn answer(mut stream: TcpStream, serve: Serve) -> Option<u64> {
     // A client that has seen enough hangs up; that is its right.
     let _ = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
     let _ = stream.write_all(&body);
-    range
 }
 
 /// Runs one transfer over what is `there` already; returns the outcome, the file
