@@ -49,6 +49,10 @@ enum Step {
     Flood {
         seconds: u64,
     },
+    /// More keys than anyone has fingers for.
+    Drumming {
+        keys: u64,
+    },
     Reply {
         to: To,
         outcome: Result<Transcript, Fault>,
@@ -159,6 +163,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let flood = prop_oneof![
         19 => Just(Vec::new()),
         1 => (1..70_u64).prop_map(|seconds| vec![Step::Flood { seconds }]),
+        1 => (1..1000_u64).prop_map(|keys| vec![Step::Drumming { keys }]),
     ];
     (hello, vec(step(), 0..25), flood, vec(step(), 0..15))
         .prop_map(|(hello, first, flood, rest)| [hello, first, flood, rest].concat())
@@ -298,6 +303,7 @@ impl Driver {
                 let bytes = vec![0; self.leg.rate().hz() as usize * 2 * *seconds as usize];
                 self.give(Input::Audio(&bytes));
             }
+            Step::Drumming { keys } => (0..*keys).for_each(|_| self.step(&Step::Key(0))),
             Step::Reply { to, outcome } => {
                 let (id, kind) = match to {
                     To::Asked(_) if self.asked.is_empty() => return,

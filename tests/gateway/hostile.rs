@@ -371,9 +371,10 @@ async fn a_half_open_connection_is_pinged_then_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_answers_pings_is_not_given_up() {
-    let mut scene = Scene::start("[call]\nping_after_ms = 50\nidle_timeout_ms = 1000").await;
+    let mut scene = Scene::start("[call]\nping_after_ms = 500\nidle_timeout_ms = 5000").await;
     let (mut peer, _) = scene.talker().await;
-    for _ in 0..25 {
+    // Six seconds in all: longer than the idle timeout.
+    for _ in 0..12 {
         let (opcode, payload) = within("a ping", peer.read()).await.expect("the gateway gave up a peer that answers");
         assert_eq!(opcode, PING);
         peer.send(PONG, &payload).await;
