@@ -29,7 +29,8 @@
 pub fn words(text: &str) -> Vec<String> {
     let plain = plain(text);
     let words = plain.split_whitespace().flat_map(spelled_out);
-    let words = words.filter(|word| !FILLERS.contains(&word.as_str())).map(|word| american(&word)).collect();
+    let words: Vec<String> =
+        words.filter(|word| !FILLERS.contains(&word.as_str())).map(|word| american(&word)).collect();
     digits(&numbers(&words))
 }
 
@@ -405,7 +406,7 @@ fn is_figures(word: &str) -> bool {
 }
 
 /// Spoken numbers as figures.
-fn numbers(words: &Vec<String>) -> Vec<String> {
+fn numbers(words: &[String]) -> Vec<String> {
     let mut out: Vec<String> = Vec::with_capacity(words.len());
     let mut rest = &words[..];
     while let [word, tail @ ..] = rest {
@@ -568,11 +569,11 @@ mod tests {
         fn name(n: usize) -> String {
             match n {
                 0..20 => SMALL[n].to_owned(),
-                20..100 if n % 10 == 0 => TENS[n / 10 - 2].to_owned(),
+                20..100 if n.is_multiple_of(10) => TENS[n / 10 - 2].to_owned(),
                 20..100 => format!("{} {}", TENS[n / 10 - 2], SMALL[n % 10]),
-                100..1000 if n % 100 == 0 => format!("{} hundred", name(n / 100)),
+                100..1000 if n.is_multiple_of(100) => format!("{} hundred", name(n / 100)),
                 100..1000 => format!("{} hundred {}", name(n / 100), name(n % 100)),
-                _ if n % 1000 == 0 => format!("{} thousand", name(n / 1000)),
+                _ if n.is_multiple_of(1000) => format!("{} thousand", name(n / 1000)),
                 _ => format!("{} thousand {}", name(n / 1000), name(n % 1000)),
             }
         }

@@ -472,6 +472,32 @@ async fn a_flood_of_keys_costs_its_own_leg_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_pings_holds_up_neither_the_stop_nor_the_last_words() {
+    let mut scene = Scene::start("").await;
+    let (mut peer, samples) = scene.talker().await;
+    peer.text(DTMF).await;
+    scene.follower.wait("dtmf.v1", BAD).await;
+    let (mut reads, mut writes) = peer.stream.into_split();
+    // More pings than the gateway can answer, so that its socket is always ready.
+    let pings: Vec<u8> = (0..2_000).flat_map(|_| frame(0x80 | PING, true, b"")).collect();
+    let flood = tokio::spawn(async move { while writes.write_all(&pings).await.is_ok() {} });
+    let reader = tokio::spawn(async move { tokio::io::copy(&mut reads, &mut tokio::io::sink()).await });
+    within("the healthy leg to be played", &mut scene.healthy).await.unwrap().expect("the healthy leg was hurt");
+    scene.follower.wait("leg.ended.v1", GOOD).await;
+    assert!(!flood.is_finished(), "the flood has ended by itself");
+    scene.gateway.signal("TERM");
+    let ended = scene.ended().await;
+    assert_eq!((reason(&ended), received(&ended)), ("drained", samples));
+    assert_eq!(ended["data"]["complete"], true);
+    let (status, log, folder) = scene.gateway.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    check_all(&events::read(&folder.path().join("sidetone-events.jsonl")));
+    within("the flood to end", flood).await.unwrap();
+    // The reader ends with whatever the system says of a connection that is gone.
+    let _ = within("the connection to end", reader).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_legs_share_a_clock_while_a_third_misbehaves() {
     let mut scene = Scene::start("").await;
     let query = format!("?conversation={BAD}");
