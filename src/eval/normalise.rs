@@ -408,7 +408,7 @@ fn is_figures(word: &str) -> bool {
 /// Spoken numbers as figures.
 fn numbers(words: &[String]) -> Vec<String> {
     let mut out: Vec<String> = Vec::with_capacity(words.len());
-    let mut rest = &words[..];
+    let mut rest = words;
     while let [word, tail @ ..] = rest {
         let times = match word.as_str() {
             "double" => 2,
