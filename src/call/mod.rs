@@ -26,7 +26,6 @@
 //! - the same audio gives the same events however it is cut into messages;
 //! - after warm-up the path of a frame allocates nothing.
 
-mod author;
 pub mod config;
 mod endpointer;
 mod io;
@@ -42,14 +41,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use self::author::Author;
 pub use self::config::{CallConfig, Endpointing};
 pub use self::io::{BackendNames, Buffers, CallParts, Close, Input, Output};
 pub use self::ledger::Ledger;
 use self::media::{Media, Tally};
 use self::reorder::{Answer, Reorder};
 use crate::event::body::{Characteristics, Dtmf, Hello, LegEnded, LegStarted};
-use crate::event::{Body, Origin};
+use crate::event::{Author, Body, Origin};
 use crate::types::{
     ConversationId, DropReason, Fault, Moment, PeerFault, Rate, Reply, Segment, SegmentKind, Speaker, WallTime,
 };

@@ -11,6 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Lane;
+use super::call::{
+    CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
+    CallStarted, CallTransferred, CallUpdated,
+};
 
 /// Any event's data.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -32,31 +36,90 @@ pub enum Body {
     Dtmf(Dtmf),
     /// The leg is over; where each of its samples went.
     LegEnded(LegEnded),
+    /// A call came in, or one of ours went out.
+    CallStarted(CallStarted),
+    /// A participant answered.
+    CallAnswered(CallAnswered),
+    /// A participant is in the conversation.
+    CallJoined(CallJoined),
+    /// A participant moved to another conversation.
+    CallTransferred(CallTransferred),
+    /// What became of the socket that hears a participant.
+    CallListening(CallListening),
+    /// Capture was paused, or goes on.
+    CallCapture(CallCapture),
+    /// A recording is there.
+    CallRecording(CallRecording),
+    /// Something else that Vonage told us.
+    CallUpdated(CallUpdated),
+    /// A participant was not reached.
+    CallFailed(CallFailed),
+    /// A participant's leg is over.
+    CallCompleted(CallCompleted),
+    /// The call is over: its whole record.
+    CallRecord(Box<CallRecord>),
+}
+
+/// What the contract says of a kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// CloudEvents `type`.
+    pub kind: &'static str,
+    /// The lane it travels in.
+    pub lane: Lane,
+    /// Whose stream it belongs to.
+    pub stream: Stream,
+}
+
+/// Whose stream an event belongs to: `seq` counts within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// A media leg's.
+    Leg,
+    /// The controller's own, one for each call.
+    Call,
 }
 
 impl Body {
+    /// What the contract says of this kind of event.
+    #[must_use]
+    pub fn traits(&self) -> Traits {
+        const fn of<T: Kind>(_: &T) -> Traits {
+            Traits { kind: T::TYPE, lane: T::LANE, stream: T::STREAM }
+        }
+        match self {
+            Self::LegStarted(body) => of(body),
+            Self::SpeechStarted(body) => of(body),
+            Self::SpeechEnded(body) => of(body),
+            Self::TranscriptPartial(body) => of(body),
+            Self::TranscriptFinal(body) => of(body),
+            Self::TranscriptDropped(body) => of(body),
+            Self::Dtmf(body) => of(body),
+            Self::LegEnded(body) => of(body),
+            Self::CallStarted(body) => of(body),
+            Self::CallAnswered(body) => of(body),
+            Self::CallJoined(body) => of(body),
+            Self::CallTransferred(body) => of(body),
+            Self::CallListening(body) => of(body),
+            Self::CallCapture(body) => of(body),
+            Self::CallRecording(body) => of(body),
+            Self::CallUpdated(body) => of(body),
+            Self::CallFailed(body) => of(body),
+            Self::CallCompleted(body) => of(body),
+            Self::CallRecord(body) => of(&**body),
+        }
+    }
+
     /// CloudEvents `type`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::LegStarted(_) => LegStarted::TYPE,
-            Self::SpeechStarted(_) => SpeechStarted::TYPE,
-            Self::SpeechEnded(_) => SpeechEnded::TYPE,
-            Self::TranscriptPartial(_) => TranscriptPartial::TYPE,
-            Self::TranscriptFinal(_) => TranscriptFinal::TYPE,
-            Self::TranscriptDropped(_) => TranscriptDropped::TYPE,
-            Self::Dtmf(_) => Dtmf::TYPE,
-            Self::LegEnded(_) => LegEnded::TYPE,
-        }
+        self.traits().kind
     }
 
     /// The lane this kind of event travels in.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        match self {
-            Self::SpeechStarted(_) | Self::SpeechEnded(_) | Self::TranscriptPartial(_) => Lane::Ephemeral,
-            _ => Lane::Durable,
-        }
+        self.traits().lane
     }
 }
 
@@ -66,28 +129,33 @@ pub trait Kind: JsonSchema {
     const TYPE: &'static str;
     /// The lane it travels in.
     const LANE: Lane;
+    /// Whose stream it belongs to.
+    const STREAM: Stream;
     /// One line for the generated documents.
     const ABOUT: &'static str;
 }
 
 macro_rules! kind {
-    ($type:ident, $name:literal, $lane:ident, $about:literal) => {
-        impl Kind for $type {
+    ($type:ident, $name:literal, $lane:ident, $stream:ident, $about:literal) => {
+        impl $crate::event::body::Kind for $type {
             const TYPE: &'static str = $name;
-            const LANE: Lane = Lane::$lane;
+            const LANE: $crate::event::Lane = $crate::event::Lane::$lane;
+            const STREAM: $crate::event::body::Stream = $crate::event::body::Stream::$stream;
             const ABOUT: &'static str = $about;
         }
     };
 }
 
-kind!(LegStarted, "leg.started.v1", Durable, "A media leg connected and said what it carries.");
-kind!(SpeechStarted, "speech.started.v1", Ephemeral, "Speech was noticed.");
-kind!(SpeechEnded, "speech.ended.v1", Ephemeral, "Speech ended.");
-kind!(TranscriptPartial, "transcript.partial.v1", Ephemeral, "Text so far of speech that goes on.");
-kind!(TranscriptFinal, "transcript.final.v1", Durable, "Text of a segment of speech.");
-kind!(TranscriptDropped, "transcript.dropped.v1", Durable, "A segment of speech that has no text, and why.");
-kind!(Dtmf, "dtmf.v1", Durable, "A key was pressed.");
-kind!(LegEnded, "leg.ended.v1", Durable, "The leg is over; where each of its samples went.");
+pub(super) use kind;
+
+kind!(LegStarted, "leg.started.v1", Durable, Leg, "A media leg connected and said what it carries.");
+kind!(SpeechStarted, "speech.started.v1", Ephemeral, Leg, "Speech was noticed.");
+kind!(SpeechEnded, "speech.ended.v1", Ephemeral, Leg, "Speech ended.");
+kind!(TranscriptPartial, "transcript.partial.v1", Ephemeral, Leg, "Text so far of speech that goes on.");
+kind!(TranscriptFinal, "transcript.final.v1", Durable, Leg, "Text of a segment of speech.");
+kind!(TranscriptDropped, "transcript.dropped.v1", Durable, Leg, "A segment of speech that has no text, and why.");
+kind!(Dtmf, "dtmf.v1", Durable, Leg, "A key was pressed.");
+kind!(LegEnded, "leg.ended.v1", Durable, Leg, "The leg is over; where each of its samples went.");
 
 /// `leg.started.v1`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -362,6 +362,7 @@ impl Audit {
                 self.keys += 1;
             }
             Body::LegEnded(ended) => self.leg_ended(ended),
+            other => panic!("a leg does not author {}", other.kind()),
         }
     }
 
