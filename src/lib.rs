@@ -66,6 +66,7 @@ pub mod audio;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod eval;
 pub mod event;
 pub mod inference;

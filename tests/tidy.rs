@@ -90,7 +90,7 @@ fn the_pure_parts_know_no_task_socket_clock_or_lock() {
         // wav reads files for the command line; the media path never sees it.
         // RS256 demands a source of randomness for padding that it does not use.
         let exempt = ["audio/wav.rs", "vonage/app_jwt.rs"].contains(&source.path.as_str());
-        source.is_in(&["types", "audio", "call", "event", "eval", "vonage"]) && !exempt
+        source.is_in(&["types", "audio", "call", "control", "event", "eval", "vonage"]) && !exempt
     });
 }
 
@@ -105,6 +105,7 @@ fn nobody_looks_up() {
         "call",
         "cli",
         "config",
+        "control",
         "event",
         "inference",
         "models",
@@ -125,6 +126,7 @@ fn nobody_looks_up() {
         ("event", &["types"]),
         ("call", &["types", "audio", "vad", "event"]),
         ("vonage", &["types"]),
+        ("control", &["types", "event", "vonage"]),
         ("inference", &["types", "audio", "asr", "sentiment", "telemetry", "call"]),
         ("sink", &["types", "event", "config", "telemetry"]),
         ("publish", &["types", "event", "sink", "telemetry"]),
