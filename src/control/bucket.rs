@@ -21,7 +21,8 @@ impl Bucket {
     /// A full bucket. `per_second` and `burst` of 0 count as 1.
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let interval = Duration::from_secs(1) / per_second.max(1);
+        // Whole microseconds, as moments have.
+        let interval = Duration::from_micros(1_000_000 / u64::from(per_second.clamp(1, 1_000_000)));
         Self { interval, burst: burst.max(1), full_at: Moment::default() }
     }
 
