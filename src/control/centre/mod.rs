@@ -134,6 +134,21 @@ pub struct CallView {
     pub record: CallRecord,
 }
 
+/// How much is held: for metrics, and to prove that nothing is kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Footprint {
+    /// Calls, those that are over but remembered included.
+    pub calls: usize,
+    /// Legs at Vonage whose call is known.
+    pub legs: usize,
+    /// Conversations at Vonage whose call is known.
+    pub conversations: usize,
+    /// Calls that time will bring back.
+    pub scheduled: usize,
+    /// Legs that wait to be created.
+    pub waiting: usize,
+}
+
 /// What waits for a token of the creation limit.
 #[derive(Debug)]
 enum Creation {
@@ -268,6 +283,18 @@ impl Centre {
     #[must_use]
     pub fn live_calls(&self) -> usize {
         self.calls.values().filter(|call| call.state == CallState::Open).count()
+    }
+
+    /// How much is held.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        Footprint {
+            calls: self.calls.len(),
+            legs: self.legs.len(),
+            conversations: self.conversations.len(),
+            scheduled: self.schedule.len(),
+            waiting: self.urgent.len() + self.listeners.len(),
+        }
     }
 
     // --- inner ------------------------------------------------------------
