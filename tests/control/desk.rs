@@ -377,10 +377,9 @@ impl Desk {
     }
 
     pub fn records(&self) -> Vec<&CallRecord> {
-        let record = |event: &'_ _| match event {
-            &Event { body: Body::CallRecord(ref record), .. } => Some(&**record),
-            _ => None,
-        };
+        fn record(event: &Event) -> Option<&CallRecord> {
+            if let Body::CallRecord(record) = &event.body { Some(record) } else { None }
+        }
         self.events.iter().filter_map(record).collect()
     }
 
