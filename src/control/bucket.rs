@@ -52,9 +52,11 @@ impl Bucket {
     /// Gives no token before `until`, and then one after the other: the other side said so.
     pub fn hold(&mut self, until: Moment) {
         let step = self.away / u32::try_from(self.burst).unwrap_or(u32::MAX);
-        let held = (0_u32..).map(|n| until + step * n).take(self.burst);
-        let mut away = std::mem::take(&mut self.back).into_iter();
-        self.back = held.map(|held| away.next().map_or(held, |back| back.max(held))).collect();
+        let free = self.burst - self.back.len().min(self.burst);
+        let held = (0_u32..).map(|n| until + step * n).take(free);
+        let mut back: Vec<_> = self.back.iter().map(|back| (*back).max(until)).chain(held).collect();
+        back.sort_unstable();
+        self.back = back.into();
     }
 }
 

@@ -59,11 +59,9 @@ fn a_caller_and_an_agent_are_heard_apart_and_one_record_tells_it() {
     assert_eq!(
         desk.kinds(),
         [
-            "started", "answered", "joined", "listening", "updated", "answered", "joined", "listening", "completed",
+            "started", "updated", "answered", "joined", "listening", "updated", "answered", "joined", "listening", "completed",
             "listening", "completed", "listening", "record"
         ]
-        .map(str::to_owned)
-        .to_vec()
     );
     assert_eq!(desk.forgotten, [con(CON)]);
     desk.pass_s(700);

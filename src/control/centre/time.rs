@@ -186,14 +186,14 @@ impl Centre {
     /// When to look at a call again.
     pub(super) fn due(&self, call: &Call) -> Option<Moment> {
         let limits = &self.settings.limits;
+        let stranger = call.strangers.iter().map(|stranger| self.name_at(call, stranger)).min();
         match call.state {
             CallState::Closed => Some(call.closing_since + limits.remember),
-            CallState::Closing => Some(self.close_at(call)),
+            CallState::Closing => stranger.into_iter().chain([self.close_at(call)]).min(),
             CallState::Open => {
                 let followed = call.participants.iter().filter(|who| self.settings.has_api && !who.is_over());
                 let sweep = followed.map(|who| who.news_at + self.sweep_after()).min();
                 let sweep = sweep.map(|at| at.max(call.poll_at));
-                let stranger = call.strangers.iter().map(|stranger| self.name_at(call, stranger)).min();
                 let silent = Some(self.silent_at(call));
                 [sweep, stranger, silent, call.ring_by, call.ears.deadline(self.patience())].into_iter().flatten().min()
             }
