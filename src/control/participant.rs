@@ -54,6 +54,8 @@ pub(super) enum News {
 pub(super) struct Participant {
     pub(super) id: LegId,
     pub(super) role: Role,
+    /// Whether nothing told its role: a tag or a reply may correct it.
+    pub(super) guessed: bool,
     /// Of one of our sockets: whom it hears; none is everybody.
     pub(super) hears: Option<LegId>,
     pub(super) address: Option<Private<String>>,
@@ -153,6 +155,7 @@ impl Participant {
         Self {
             id,
             role,
+            guessed: false,
             hears,
             address: None,
             region: None,

@@ -285,11 +285,13 @@ impl Centre {
     /// Learns who is in a call, and remembers it for the leg's webhooks. None beyond the bound.
     pub(super) fn admit(&mut self, now: Now, call: &mut Call, leg: &LegId, role: Role, hears: Option<LegId>) -> bool {
         let ours = role.is_ours();
-        // A socket of ours that was taken for somebody, when its reply came later than could be.
-        if let Some(who) = call.participant(leg).filter(|who| ours && !who.role.is_ours()) {
-            (who.role, who.hears) = (role, hears);
-            let steps = call.ears.left(leg);
-            self.take(now, call, steps);
+        if let Some(who) = call.participant(leg).filter(|who| who.guessed) {
+            (who.role, who.hears, who.guessed) = (role, hears, false);
+            if ours {
+                // It was taken for somebody to be heard.
+                let steps = call.ears.left(leg);
+                self.take(now, call, steps);
+            }
             return true;
         }
         let entered = call.enter(leg, role, hears, now, &self.settings.limits);

@@ -207,7 +207,11 @@ impl Centre {
         let due: Vec<Stranger> = due;
         for stranger in due {
             let role = if call.caller().is_none() { Role::Caller } else { Role::Other("participant".into()) };
-            if call.participant(&stranger.leg).is_some() || self.admit(now, call, &stranger.leg, role, None) {
+            let known = call.participant(&stranger.leg).is_some();
+            if known || self.admit(now, call, &stranger.leg, role, None) {
+                if let Some(who) = call.participant(&stranger.leg) {
+                    who.guessed |= !known;
+                }
                 self.moved(now, call, &stranger.leg, stranger.to, stranger.at);
             }
         }

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::{Centre, Now};
 use crate::control::call::Call;
 use crate::control::flow::{self, Flow, Target};
-use crate::control::participant::Participant;
 use crate::control::plan::{self, Tag};
 use crate::control::role::Role;
 use crate::event::Body;
@@ -57,7 +56,7 @@ impl Centre {
             self.admit(now, call, leg, Role::Caller, None);
             let conversation = answer.conversation();
             if let Some(who) = call.participant(leg) {
-                who.role = Role::Caller;
+                (who.role, who.guessed) = (Role::Caller, false);
                 who.address = caller;
                 who.region = who.region.take().or(answer.region_url.get().cloned());
                 who.vonage_conversation = who.vonage_conversation.take().or(conversation);
@@ -136,8 +135,7 @@ impl Centre {
 
     /// Learns who a leg is, where it is not known yet.
     fn recognise(&mut self, now: Now, call: &mut Call, leg: &LegId, tag: Option<&Tag>, event: &Event) {
-        let tagged_ours = tag.is_some_and(|tag| tag.role.is_ours());
-        if call.participant(leg).is_some_and(|who| who.role.is_ours() || !tagged_ours || is_callers(who)) {
+        if call.participant(leg).is_some_and(|who| !who.guessed || tag.is_none()) {
             return;
         }
         let (role, hears) = match (tag, event) {
@@ -153,10 +151,13 @@ impl Centre {
         if !self.admit(now, call, leg, role, hears) {
             return;
         }
+        if let Some(who) = call.participant(leg) {
+            who.guessed = tag.is_none();
+        }
         if let (Some(who), Event::Status(status)) = (call.participant(leg), event) {
             let outbound = status.direction.get() == Some(&Direction::Outbound);
             who.address = if outbound { status.called() } else { status.caller() };
-            who.vonage_conversation = status.conversation();
+            who.vonage_conversation = who.vonage_conversation.take().or(status.conversation());
         }
         if tag.is_some() {
             self.on_made(now, call, leg);
@@ -167,11 +168,6 @@ impl Centre {
 /// An id for a call that Vonage gives none: that of its leg.
 fn own_id(leg: Option<&LegId>) -> Option<ConversationId> {
     ConversationId::parse(leg?.as_str()).ok()
-}
-
-/// Whether it is a leg that no socket of ours can be: it called, or rang at our wish.
-fn is_callers(who: &Participant) -> bool {
-    matches!(who.role, Role::Caller | Role::Agent)
 }
 
 /// Who a leg is whose webhook does not say.
