@@ -266,6 +266,16 @@ impl Desk {
         self.hear(tag, &webhook).unwrap();
     }
 
+    /// Somebody comes into the conversation whom the API says to be at a telephone.
+    pub fn stranger(&mut self, id: &str) {
+        self.transfer(None, id, &format!("CON-of-{id}"), ROOM);
+        let asked = self.polls.iter().position(|(_, leg)| leg.as_str() == id);
+        if let Some((call, _)) = asked.and_then(|at| self.polls.remove(at)) {
+            let found = json!({"status": "answered", "to": {"type": "phone"}, "conversation_uuid": ROOM});
+            self.found(call.as_str(), id, Outcome::Done(found));
+        }
+    }
+
     /// The next leg asked for.
     pub fn create(&mut self) -> Create {
         self.creates.pop_front().expect("a leg was to be asked for")

@@ -67,7 +67,7 @@ fn a_socket_that_fails_is_tried_again_then_one_for_all_then_none() {
     assert!(desk.creates.is_empty());
     assert_eq!(desk.listening(), ["caller None socket_failed", "mixed None refused"]);
     // Who comes now is told to be unheard as well.
-    desk.transfer(None, "leg-other", "CON-o", ROOM);
+    desk.stranger("leg-other");
     desk.pass_s(3);
     assert_eq!(desk.listening().last().unwrap(), "participant None no_socket");
     assert!(desk.creates.is_empty());
@@ -195,7 +195,7 @@ fn a_socket_told_apart_too_late_is_let_go_of() {
 fn a_stranger_in_the_conversation_is_heard_as_well() {
     let (mut desk, create) = asked();
     desk.heard(&create);
-    desk.transfer(None, "leg-supervisor", "CON-s", ROOM);
+    desk.stranger("leg-supervisor");
     desk.pass_s(3);
     let create = desk.create();
     assert_eq!(create.asked.hears, Some(leg("leg-supervisor")));

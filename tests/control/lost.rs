@@ -137,7 +137,7 @@ fn a_crowd_is_asked_after_at_the_rate_allowed() {
 fn a_hang_up_that_got_lost_is_asked_for_again() {
     let mut desk = Desk::new(flow(Target::Conversation("room".into())));
     desk.caller_in();
-    desk.transfer(None, "leg-other", "CON-o", ROOM);
+    desk.stranger("leg-other");
     desk.pass_s(3);
     let other = desk.create();
     desk.heard(&other);

@@ -132,7 +132,7 @@ fn who_comes_as_the_others_leave_is_followed() {
     let mut desk = Desk::new(flow(Target::Conversation("room".into())));
     desk.caller_in();
     desk.status(None, CALLER, CON, "completed");
-    desk.transfer(None, "leg-other", "CON-o", ROOM);
+    desk.stranger("leg-other");
     desk.pass_s(5);
     let create = desk.create();
     assert_eq!(create.asked.hears, Some(leg("leg-other")));
@@ -156,7 +156,7 @@ fn a_conversation_shared_by_calls_is_the_first_ones_until_that_is_over() {
         let create = desk.create();
         desk.heard(&create);
     }
-    desk.transfer(None, "leg-s", "CON-s", ROOM);
+    desk.stranger("leg-s");
     desk.pass_s(3);
     assert_eq!(desk.creates.back().unwrap().asked.call, con("CON-leg-a"));
     // Each leg stays with its call.

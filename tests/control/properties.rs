@@ -69,7 +69,9 @@ fn check(plan: &Plan) -> Result<(), TestCaseError> {
         let failed = world.failed.get(&(call.clone(), hears.clone())).copied().unwrap_or(0);
         // What moves is followed, at most there and once more while it is being made.
         let moves = if plan.strangers > 0 { 2 } else { 0 };
-        prop_assert!(*times <= 1 + failed + moves, "{call} {hears:?}: asked {times} times, {failed} failed");
+        // Whose end is told late or never is taken for one whose socket was lost.
+        let missed = u32::from(plan.lost > 0 || plan.late_ms > 0);
+        prop_assert!(*times <= 1 + failed + moves + missed, "{call} {hears:?}: asked {times} times, {failed} failed");
     }
     if plan.target != Kind::Socket && plan.limited == 0 {
         for (call, leg, stayed) in world.stayed.iter().filter(|(_, _, stayed)| *stayed > Duration::from_secs(240)) {

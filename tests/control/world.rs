@@ -244,6 +244,9 @@ impl World {
         leg.status = status;
         let mut webhook = status_of(id, &leg.place, status, self.desk.now);
         webhook["to"] = leg.to.into();
+        if leg.tag.is_some() {
+            webhook["direction"] = "outbound".into();
+        }
         self.tell(id, webhook);
     }
 
@@ -336,7 +339,9 @@ impl World {
         let Some(leg) = self.legs.get(id.as_str()) else {
             return self.desk.found(call.as_str(), id.as_str(), Outcome::Gone);
         };
-        let mut found = json!({"uuid": id.as_str(), "status": leg.status, "conversation_uuid": leg.place});
+        let kind = if leg.to.starts_with("wss") { "websocket" } else { "phone" };
+        let mut found = json!({"uuid": id.as_str(), "status": leg.status, "conversation_uuid": leg.place,
+            "to": {"type": kind}});
         if leg.over {
             found["end_time"] = wall(self.desk.now).to_string().into();
         }
@@ -357,6 +362,13 @@ impl World {
                 leg.place = format!("CON-told-{id}");
             }
             self.after(3_000, Event::End(id.to_string(), "completed"));
+        }
+        // The gateway closes what is still connected of a call that is over.
+        let sockets = self.legs.iter().filter(|(_, leg)| leg.media.is_some() && self.desk.forgotten.contains(&leg.call));
+        let mut sockets: Vec<_> = sockets.map(|(id, _)| id.clone()).collect();
+        sockets.sort();
+        for id in sockets {
+            self.disconnect(&id, "drained");
         }
         while let Some((call, id)) = self.desk.polls.pop_front() {
             self.after(200, Event::Polled(call, id));
@@ -379,8 +391,9 @@ impl World {
         if fails {
             *self.failed.entry(key.clone()).or_default() += 1;
         }
-        // Half of the creations that fail failed only in their reply.
-        if fails && self.chance(50) {
+        // Half of the creations that fail failed only in their reply. Without a tag nobody
+        // could know of the leg, so then they all do.
+        if fails && (self.plan.untagged || self.chance(50)) {
             return self.after(reply_in, Event::Refused(asked.clone(), "refused"));
         }
         self.count += 1;

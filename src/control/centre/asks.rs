@@ -82,9 +82,7 @@ impl Centre {
             let Some((asked, leg)) = self.build(now, &creation) else { continue };
             match self.creations.take(now.mono) {
                 Ok(()) => {
-                    if let Some(call) = self.calls.get_mut(&asked.call) {
-                        call.asking += 1;
-                    }
+                    self.asking += 1;
                     self.ask(Request::Create { asked, call: Box::new(leg) });
                 }
                 Err(next) => {
@@ -140,9 +138,7 @@ impl Centre {
 
     /// What became of a creation.
     pub fn created(&mut self, now: Now, asked: &Asked, outcome: Outcome<CallCreated>) {
-        if let Some(call) = self.calls.get_mut(&asked.call) {
-            call.asking = call.asking.saturating_sub(1);
-        }
+        self.asking = self.asking.saturating_sub(1);
         let created = match outcome {
             Outcome::Done(created) => created,
             Outcome::Limited(after) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Centre, Now};
+use super::{Centre, Now, Request};
 use crate::control::call::{Call, CallState, Ring, Stranger};
 use crate::control::flow::{Listen, Target};
 use crate::control::participant::{Bill, News, Source, told};
@@ -187,10 +187,13 @@ impl Centre {
         let Some(leg) = transfer.leg() else { return };
         let at = time(&transfer.timestamp).unwrap_or(now.wall);
         if call.participant(&leg).is_none() {
-            let limits = &self.settings.limits;
-            let room = call.strangers.len() < limits.participants_max;
-            // It may be a socket of ours whose creation is not answered yet.
+            // It may be a socket of ours whose creation is not answered yet: the API knows.
+            let room = call.strangers.len() < self.settings.limits.participants_max;
             if !tagged && room && !call.strangers.iter().any(|stranger| stranger.leg == leg) {
+                if self.settings.has_api && self.polls.take(now.mono).is_ok() {
+                    let (call, leg) = (call.id.clone(), leg.clone());
+                    self.ask(Request::Poll { call, leg, region: None });
+                }
                 call.strangers.push(Stranger { leg, to: transfer.to(), at, seen: now.mono });
             }
             return;
@@ -198,31 +201,39 @@ impl Centre {
         self.moved(now, call, &leg, transfer.to(), at);
     }
 
-    /// Strangers that are none of our sockets are people: a supervisor, another agent.
+    /// Strangers of whom nothing else came to be known are people.
     pub(super) fn name_strangers(&mut self, now: Now, call: &mut Call) {
-        let (due, rest) = std::mem::take(&mut call.strangers)
-            .into_iter()
-            .partition(|stranger| self.name_at(call, stranger) <= now.mono);
-        call.strangers = rest;
-        let due: Vec<Stranger> = due;
-        for stranger in due {
-            let role = if call.caller().is_none() { Role::Caller } else { Role::Other("participant".into()) };
-            let known = call.participant(&stranger.leg).is_some();
-            if known || self.admit(now, call, &stranger.leg, role, None) {
-                if let Some(who) = call.participant(&stranger.leg) {
-                    who.guessed |= !known;
-                }
-                self.moved(now, call, &stranger.leg, stranger.to, stranger.at);
-            }
-        }
+        let due = |stranger: &Stranger| self.name_at(call, stranger) <= now.mono;
+        let due: Vec<_> = call.strangers.iter().filter(|who| due(who)).map(|who| who.leg.clone()).collect();
+        due.iter().for_each(|leg| self.name(now, call, leg, false));
     }
 
-    /// When a stranger is taken for somebody. While a leg of ours is being made, it may be that.
+    /// When a stranger is taken for somebody. Where there is no API, no socket can be made.
     pub(super) fn name_at(&self, call: &Call, stranger: &Stranger) -> Moment {
         let limits = &self.settings.limits;
         let known = call.participants.iter().any(|who| who.id == stranger.leg);
-        let doubtful = call.asking > 0 && !known;
+        let doubtful = self.settings.has_api && !known;
         stranger.seen + if doubtful { limits.listener_timeout.max(limits.linger) } else { limits.linger }
+    }
+
+    /// A stranger is a socket, or somebody: a supervisor, another agent.
+    pub(super) fn name(&mut self, now: Now, call: &mut Call, leg: &LegId, is_socket: bool) {
+        let Some(at) = call.strangers.iter().position(|stranger| stranger.leg == *leg) else { return };
+        let stranger = call.strangers.remove(at);
+        if call.participant(leg).is_none() {
+            let role = match () {
+                () if is_socket => Role::Mixed,
+                () if call.caller().is_none() => Role::Caller,
+                () => Role::Other("participant".into()),
+            };
+            if !self.admit(now, call, leg, role, None) {
+                return;
+            }
+            if let Some(who) = call.participant(leg) {
+                who.guessed = true;
+            }
+        }
+        self.moved(now, call, leg, stranger.to, stranger.at);
     }
 
     /// A leg is in a conversation now: in ours for the first time, or in another one.

@@ -24,7 +24,9 @@ pub enum Output {
     Emit(Event),
     /// Ask Vonage; the outcome of a creation or poll comes back.
     Ask(Request),
-    /// The call is over: its pause, if any, is to be forgotten.
+    /// The call is over: its pause, if any, is to be forgotten, and a media leg of it that is
+    /// still connected, or connects yet, is to be closed. It belongs to a leg whose creation
+    /// and every webhook got lost on their way, so that nobody could hang it up.
     Forget(ConversationId),
     /// Nothing to do until there is input or this moment comes.
     Idle {

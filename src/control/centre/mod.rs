@@ -63,6 +63,8 @@ pub struct Centre {
     listeners: VecDeque<Creation>,
     creations: Bucket,
     polls: Bucket,
+    /// Creations asked for and not answered.
+    asking: usize,
     /// When the next creation can be made, while one waits.
     create_at: Option<Moment>,
     out: VecDeque<Output>,
@@ -85,6 +87,7 @@ impl Centre {
             closed: BTreeSet::new(),
             urgent: VecDeque::new(),
             listeners: VecDeque::new(),
+            asking: 0,
             create_at: None,
             out: VecDeque::new(),
         }

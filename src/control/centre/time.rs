@@ -110,6 +110,9 @@ impl Centre {
             Outcome::Failed(_) => return,
         };
         self.heard(now, call, |centre, call| {
+            if let Some(kind) = found.as_ref().and_then(|found| found.to.get()?.kind.get()) {
+                centre.name(now, call, leg, kind == "websocket");
+            }
             let heard = call.participants.iter().any(|who| who.id == *leg && call.is_connected(who));
             let Some(who) = call.participant(leg).filter(|who| !who.is_over()) else { return };
             let Some(found) = found else {

@@ -129,8 +129,18 @@ impl Centre {
         let own = || own_id(leg.as_ref()).filter(|_| matches!(event, Event::Status(_)));
         let id = known.or(conversation).or_else(own)?;
         // News of a socket of ours begins no call: the one that it was for is over and forgotten.
-        let ours = tag.is_some_and(|tag| tag.role.is_ours());
+        let ours = tag.map_or_else(|| self.may_be_ours(event), |tag| tag.role.is_ours());
         (self.calls.contains_key(&id) || (!ours && self.open(now, &id))).then_some(id)
+    }
+
+    /// Whether an event without a tag may be about a leg that we are making just now.
+    fn may_be_ours(&self, event: &Event) -> bool {
+        self.asking > 0
+            && match event {
+                Event::Status(status) => status.direction.get() == Some(&Direction::Outbound),
+                Event::Transfer(_) => true,
+                _ => false,
+            }
     }
 
     /// Learns who a leg is, where it is not known yet.
