@@ -84,6 +84,8 @@ pub struct Desk {
     /// All outputs as text, to compare two runs.
     pub log: Vec<String>,
     pub until: Option<Moment>,
+    /// Whether what is said of our own sockets can be relied upon.
+    pub trusting: bool,
     created_at: Vec<Moment>,
     /// Legs made for our own sockets.
     sockets: HashSet<LegId>,
@@ -133,6 +135,7 @@ impl Desk {
             forgotten: Vec::new(),
             log: Vec::new(),
             until: None,
+            trusting: true,
             created_at: Vec::new(),
             sockets: HashSet::new(),
             seqs: HashMap::new(),
@@ -225,7 +228,7 @@ impl Desk {
         let recent = self.created_at.iter().rev().take_while(|at| self.now.since(**at) < Duration::from_secs(1)).count();
         assert!(recent <= 3, "{recent} legs asked for within a second");
         if let Some(hears) = &asked.hears {
-            assert!(!self.sockets.contains(hears), "{hears} is one of our sockets, and is to be listened to");
+            assert!(!self.trusting || !self.sockets.contains(hears), "{hears} is one of our sockets, and is to be listened to");
         }
         self.creates.push_back(Create { asked, call });
     }

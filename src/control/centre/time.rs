@@ -59,21 +59,21 @@ impl Centre {
         }
         self.name_strangers(now, call);
         self.sweep(now, call);
-        if now.mono >= self.silent_at(call) {
+        if self.silent_at(call).is_some_and(|at| at <= now.mono) {
             call.remarks.insert("silent");
             call.over = true;
         }
     }
 
     /// When a call of which nothing is heard is over. One that is listened to is not silent.
-    fn silent_at(&self, call: &Call) -> Moment {
+    fn silent_at(&self, call: &Call) -> Option<Moment> {
         let limits = &self.settings.limits;
         if call.media.iter().any(|leg| leg.ended.is_none()) {
-            return Moment(u64::MAX);
+            return None;
         }
         // Nobody is known, so nobody can be asked after.
         let empty = call.people().next().is_none() && call.outbound.is_none();
-        call.news_at + if empty { limits.linger_max.min(limits.silent_max) } else { limits.silent_max }
+        Some(call.news_at + if empty { limits.linger_max.min(limits.silent_max) } else { limits.silent_max })
     }
 
     /// Asks after legs of which nothing was heard.
@@ -197,7 +197,7 @@ impl Centre {
                 let followed = call.participants.iter().filter(|who| self.settings.has_api && !who.is_over());
                 let sweep = followed.map(|who| who.news_at + self.sweep_after()).min();
                 let sweep = sweep.map(|at| at.max(call.poll_at));
-                let silent = Some(self.silent_at(call));
+                let silent = self.silent_at(call);
                 [sweep, stranger, silent, call.ring_by, call.ears.deadline(self.patience())].into_iter().flatten().min()
             }
         }
