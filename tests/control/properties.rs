@@ -69,8 +69,8 @@ fn check(plan: &Plan) -> Result<(), TestCaseError> {
         let failed = world.failed.get(&(call.clone(), hears.clone())).copied().unwrap_or(0);
         // What moves is followed, at most there and once more while it is being made.
         let moves = if plan.strangers > 0 { 2 } else { 0 };
-        // Whose end is told late or never is taken for one whose socket was lost.
-        let missed = u32::from(plan.lost > 0 || plan.late_ms > 0);
+        // Whose end is told late or never is taken for one whose socket was lost, a few times.
+        let missed = if plan.lost > 0 || plan.late_ms > 0 { 3 } else { 0 };
         prop_assert!(*times <= 1 + failed + moves + missed, "{call} {hears:?}: asked {times} times, {failed} failed");
     }
     if plan.target != Kind::Socket && plan.limited == 0 {

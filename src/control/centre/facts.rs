@@ -220,6 +220,10 @@ impl Centre {
     pub(super) fn name(&mut self, now: Now, call: &mut Call, leg: &LegId, is_socket: bool) {
         let Some(at) = call.strangers.iter().position(|stranger| stranger.leg == *leg) else { return };
         let stranger = call.strangers.remove(at);
+        if self.legs.get(leg).is_some_and(|id| *id != call.id) {
+            // It came to be known in another call meanwhile.
+            return;
+        }
         if call.participant(leg).is_none() {
             let role = match () {
                 () if is_socket => Role::Mixed,
