@@ -196,13 +196,7 @@ impl Ears {
 
     /// A media leg is over here; wants another one unless that was to be. `in_order` says
     /// that it was closed by the other side as it should be.
-    pub(super) fn disconnected(
-        &mut self,
-        media: &LegId,
-        in_order: bool,
-        now: Moment,
-        patience: Patience,
-    ) -> Vec<Step> {
+    pub(super) fn disconnected(&mut self, media: &LegId, in_order: bool, now: Moment, patience: Patience) -> Vec<Step> {
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.media.contains(media)) else { return Vec::new() };
         ear.media.retain(|known| known != media);
         if ear.over || !ear.media.is_empty() {

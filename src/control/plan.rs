@@ -12,7 +12,9 @@ use super::flow::{Flow, Listen, Target};
 use super::role::Role;
 use crate::types::{ConversationId, LegId, Private, Rate, Speaker, WallTime};
 use crate::vonage::media_token::{MediaClaims, MediaKeys};
-use crate::vonage::ncco::{Action, Connect, Conversation, Endpoint, Method, Ncco, Record, Talk, Transfer, WebsocketLeg};
+use crate::vonage::ncco::{
+    Action, Connect, Conversation, Endpoint, Method, Ncco, Record, Talk, Transfer, WebsocketLeg,
+};
 use crate::vonage::rest_types::{CreateCall, Party};
 use crate::vonage::wire::Map;
 

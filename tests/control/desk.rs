@@ -225,10 +225,14 @@ impl Desk {
     /// No more than three a second, and no listener for a listener.
     fn check_create(&mut self, asked: Asked, call: CreateCall) {
         self.created_at.push(self.now);
-        let recent = self.created_at.iter().rev().take_while(|at| self.now.since(**at) < Duration::from_secs(1)).count();
+        let recent =
+            self.created_at.iter().rev().take_while(|at| self.now.since(**at) < Duration::from_secs(1)).count();
         assert!(recent <= 3, "{recent} legs asked for within a second");
         if let Some(hears) = &asked.hears {
-            assert!(!self.trusting || !self.sockets.contains(hears), "{hears} is one of our sockets, and is to be listened to");
+            assert!(
+                !self.trusting || !self.sockets.contains(hears),
+                "{hears} is one of our sockets, and is to be listened to"
+            );
         }
         self.creates.push_back(Create { asked, call });
     }
@@ -405,7 +409,9 @@ impl Desk {
     /// What was said of listening: whom, state, reason.
     pub fn listening(&self) -> Vec<String> {
         let said = |event: &Event| match &event.body {
-            Body::CallListening(said) => Some(format!("{} {:?} {}", said.role, said.state, said.reason.as_deref().unwrap_or("-"))),
+            Body::CallListening(said) => {
+                Some(format!("{} {:?} {}", said.role, said.state, said.reason.as_deref().unwrap_or("-")))
+            }
             _ => None,
         };
         self.events.iter().filter_map(said).collect()

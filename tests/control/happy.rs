@@ -59,8 +59,20 @@ fn a_caller_and_an_agent_are_heard_apart_and_one_record_tells_it() {
     assert_eq!(
         desk.kinds(),
         [
-            "started", "updated", "answered", "joined", "listening", "updated", "answered", "joined", "listening", "completed",
-            "listening", "completed", "listening", "record"
+            "started",
+            "updated",
+            "answered",
+            "joined",
+            "listening",
+            "updated",
+            "answered",
+            "joined",
+            "listening",
+            "completed",
+            "listening",
+            "completed",
+            "listening",
+            "record"
         ]
     );
     assert_eq!(desk.forgotten, [con(CON)]);

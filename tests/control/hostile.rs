@@ -53,10 +53,37 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn key() -> impl Strategy<Value = String> {
     const KNOWN: &[&str] = &[
-        "uuid", "call_uuid", "conversation_uuid", "conversation_uuid_from", "conversation_uuid_to", "status", "type",
-        "timestamp", "start_time", "end_time", "from", "to", "direction", "dtmf", "speech", "payload", "recording_url",
-        "recording_uuid", "transcription_url", "reason", "price", "duration", "rate", "sip_code", "detail", "size",
-        "region_url", "custom_data", "from_user", "endpoint_type", "SipHeader_X-A",
+        "uuid",
+        "call_uuid",
+        "conversation_uuid",
+        "conversation_uuid_from",
+        "conversation_uuid_to",
+        "status",
+        "type",
+        "timestamp",
+        "start_time",
+        "end_time",
+        "from",
+        "to",
+        "direction",
+        "dtmf",
+        "speech",
+        "payload",
+        "recording_url",
+        "recording_uuid",
+        "transcription_url",
+        "reason",
+        "price",
+        "duration",
+        "rate",
+        "sip_code",
+        "detail",
+        "size",
+        "region_url",
+        "custom_data",
+        "from_user",
+        "endpoint_type",
+        "SipHeader_X-A",
     ];
     prop_oneof![9 => proptest::sample::select(KNOWN).prop_map(str::to_owned), 1 => "[a-z_]{0,8}"]
 }
@@ -132,12 +159,16 @@ fn give(desk: &mut Desk, input: Input) {
             let now = desk.now();
             desk.centre.created(now, &asked, outcome);
         }
-        Input::Polled(call, leg, how, found) => desk.found(&name(call), &name(leg), match how {
-            0 => Outcome::Done(found),
-            1 => Outcome::Gone,
-            2 => Outcome::Limited(Some(std::time::Duration::from_secs(u64::MAX))),
-            _ => Outcome::Failed("timeout"),
-        }),
+        Input::Polled(call, leg, how, found) => desk.found(
+            &name(call),
+            &name(leg),
+            match how {
+                0 => Outcome::Done(found),
+                1 => Outcome::Gone,
+                2 => Outcome::Limited(Some(std::time::Duration::from_secs(u64::MAX))),
+                _ => Outcome::Failed("timeout"),
+            },
+        ),
         Input::Up(call, media, hears) => {
             let hears = hears.map(|n| leg(&name(n)));
             desk.connect_as(&con(&name(call)), &format!("media-{call}-{media}"), &Speaker::Caller, hears.as_ref());

@@ -239,11 +239,8 @@ fn the_flows_own_socket_is_given_back_a_few_times_and_to_a_repeated_question() {
     let mut desk = Desk::new(flow(Target::Socket));
     desk.answer(CALLER, CON);
     desk.status(None, CALLER, CON, "answered");
-    let tag = sidetone::control::Tag {
-        call: crate::desk::con(CON),
-        role: sidetone::control::Role::Listener,
-        hears: None,
-    };
+    let tag =
+        sidetone::control::Tag { call: crate::desk::con(CON), role: sidetone::control::Role::Listener, hears: None };
     let action = |ncco: &sidetone::vonage::ncco::Ncco| {
         let ncco: Value = serde_json::from_slice(&ncco.to_bytes()).unwrap();
         ncco[0]["action"].as_str().unwrap().to_owned()
@@ -268,11 +265,8 @@ fn the_flows_own_socket_that_fails_is_told_to_the_caller() {
     let mut desk = Desk::new(flow(Target::Socket));
     desk.answer(CALLER, CON);
     desk.status(None, CALLER, CON, "answered");
-    let tag = sidetone::control::Tag {
-        call: crate::desk::con(CON),
-        role: sidetone::control::Role::Listener,
-        hears: None,
-    };
+    let tag =
+        sidetone::control::Tag { call: crate::desk::con(CON), role: sidetone::control::Role::Listener, hears: None };
     let reply = desk.status(Some(&tag), "ws", CON, "failed").unwrap();
     assert!(String::from_utf8(reply.to_bytes()).unwrap().contains("Nobody can take your call now."));
     assert_eq!(desk.listening(), ["caller None socket_failed"]);

@@ -61,10 +61,10 @@ fn an_entry_that_no_webhook_told_is_asked_for() {
     desk.status(None, CALLER, CON, "answered");
     desk.pass_s(31);
     answer_polls(&mut desk, |_| Outcome::Done(json!({"status": "answered", "conversation_uuid": ROOM})));
-    assert_eq!(desk.creates.iter().map(|create| create.asked.role.clone()).collect::<Vec<_>>(), [
-        Role::Agent,
-        Role::Listener
-    ]);
+    assert_eq!(
+        desk.creates.iter().map(|create| create.asked.role.clone()).collect::<Vec<_>>(),
+        [Role::Agent, Role::Listener]
+    );
     // An API that tells only where a leg began moves nobody who is in.
     desk.pass_s(31);
     let (joined, transferred) = (desk.count("joined"), desk.count("transferred"));

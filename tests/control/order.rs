@@ -39,7 +39,10 @@ fn events_before_the_answer_are_the_same_call() {
     desk.status(None, CALLER, CON, "completed");
     desk.pass_s(3);
     let record = desk.record();
-    assert_eq!((record.flow.as_deref(), record.remarks.contains(&"no_answer_webhook".to_owned())), (Some("desk"), false));
+    assert_eq!(
+        (record.flow.as_deref(), record.remarks.contains(&"no_answer_webhook".to_owned())),
+        (Some("desk"), false)
+    );
 }
 
 #[test]

@@ -34,7 +34,8 @@ fn keys_are_published_but_for_those_of_a_pause() {
     ] {
         desk.hear(None, &webhook).unwrap();
     }
-    let tag = sidetone::control::Tag { call: crate::desk::con(CON), role: sidetone::control::Role::Caller, hears: None };
+    let tag =
+        sidetone::control::Tag { call: crate::desk::con(CON), role: sidetone::control::Role::Caller, hears: None };
     desk.hear(Some(&tag), &json!({"digits": CARD, "uuid": CALLER})).unwrap();
     assert_eq!((leaked(&desk), desk.count("updated")), (1, 5));
 

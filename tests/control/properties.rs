@@ -75,8 +75,9 @@ fn check(plan: &Plan) -> Result<(), TestCaseError> {
     }
     if plan.target != Kind::Socket && plan.limited == 0 {
         for (call, leg, stayed) in world.stayed.iter().filter(|(_, _, stayed)| *stayed > Duration::from_secs(240)) {
-            if leg.as_str().starts_with("other") {
-                continue; // Whom no webhook told of cannot be known.
+            // Whom no webhook told of cannot be known, nor one whose creation's reply was lost.
+            if leg.as_str().starts_with("other") || (plan.failing > 0 && leg.as_str().starts_with("made")) {
+                continue;
             }
             let asked = world.asked.contains_key(&(call.clone(), Some(leg.clone())))
                 || world.asked.contains_key(&(call.clone(), None));

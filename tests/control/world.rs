@@ -364,7 +364,8 @@ impl World {
             self.after(3_000, Event::End(id.to_string(), "completed"));
         }
         // The gateway closes what is still connected of a call that is over.
-        let sockets = self.legs.iter().filter(|(_, leg)| leg.media.is_some() && self.desk.forgotten.contains(&leg.call));
+        let sockets =
+            self.legs.iter().filter(|(_, leg)| leg.media.is_some() && self.desk.forgotten.contains(&leg.call));
         let mut sockets: Vec<_> = sockets.map(|(id, _)| id.clone()).collect();
         sockets.sort();
         for id in sockets {
@@ -399,10 +400,13 @@ impl World {
         self.count += 1;
         let id = format!("made-{}", self.count);
         self.person(&asked.call, &id, Some(asked.clone()));
-        self.after(reply_in, match fails {
-            true => Event::Refused(asked.clone(), "timeout"),
-            false => Event::Made(asked.clone(), id.clone()),
-        });
+        self.after(
+            reply_in,
+            match fails {
+                true => Event::Refused(asked.clone(), "timeout"),
+                false => Event::Made(asked.clone(), id.clone()),
+            },
+        );
         let room = format!("CON-room-of-{}", asked.call);
         if ours {
             let socket = self.legs.get_mut(&id).unwrap();

@@ -326,7 +326,14 @@ impl Centre {
     }
 
     /// `call.updated`: what has no event of its own, as it came.
-    pub(super) fn update(&mut self, now: Now, call: &mut Call, leg: Option<&LegId>, event: &Event, status: Option<&Status>) {
+    pub(super) fn update(
+        &mut self,
+        now: Now,
+        call: &mut Call,
+        leg: Option<&LegId>,
+        event: &Event,
+        status: Option<&Status>,
+    ) {
         let mut content = match event.to_value() {
             Value::Object(map) => map,
             _ => Map::new(),
