@@ -140,9 +140,9 @@ fn who_comes_as_the_others_leave_is_followed() {
     let create = desk.create();
     assert_eq!(create.asked.hears, Some(leg("leg-other")));
     desk.heard(&create);
-    desk.pass_s(10);
-    assert_eq!(desk.count("record"), 0);
     desk.end(CON, "media-leg-caller", "hangup");
+    desk.pass_s(60);
+    assert_eq!((desk.count("record"), desk.centre.live_calls()), (0, 1));
     desk.status(None, "leg-other", ROOM, "completed");
     desk.end(CON, "media-leg-other", "hangup");
     desk.pass_s(40);
