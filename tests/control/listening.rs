@@ -285,3 +285,17 @@ fn a_mixed_socket_that_is_lost_is_made_again() {
     desk.end(CON, "media-all", "idle");
     assert_eq!(desk.create().asked.hears, None);
 }
+
+#[test]
+fn a_stranger_that_the_api_knows_for_a_socket_is_not_listened_to() {
+    let (mut desk, create) = asked();
+    desk.heard(&create);
+    desk.polls.clear();
+    desk.transfer(None, "ws-unknown", "CON-w", ROOM);
+    assert_eq!(desk.polls.pop_front().unwrap().1, leg("ws-unknown"));
+    let found = json!({"status": "answered", "to": {"type": "websocket"}, "conversation_uuid": ROOM});
+    desk.found(CON, "ws-unknown", Outcome::Done(found));
+    desk.pass_s(20);
+    assert!(desk.creates.is_empty());
+    assert_eq!(desk.count("joined"), 1, "the caller's");
+}
