@@ -152,6 +152,7 @@ impl Sink for Console {
                 self.print(&self.account(event, ended));
             }
             Body::LegStarted(_) | Body::SpeechStarted(_) | Body::SpeechEnded(_) => {}
+            Body::CapturePaused(_) | Body::CaptureResumed(_) | Body::PlaybackEnded(_) => {}
         }
         Ok(())
     }

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::Lane;
 use super::body::{
-    Dtmf, Kind, LegEnded, LegStarted, SpeechEnded, SpeechStarted, TranscriptDropped, TranscriptFinal, TranscriptPartial,
+    CapturePaused, CaptureResumed, Dtmf, Kind, LegEnded, LegStarted, PlaybackEnded, SpeechEnded, SpeechStarted,
+    TranscriptDropped, TranscriptFinal, TranscriptPartial,
 };
 
 /// One kind of event, as the documents need it.
@@ -32,6 +33,9 @@ pub fn all() -> Vec<Documented> {
         documented::<TranscriptFinal>(),
         documented::<TranscriptDropped>(),
         documented::<Dtmf>(),
+        documented::<CapturePaused>(),
+        documented::<CaptureResumed>(),
+        documented::<PlaybackEnded>(),
         documented::<LegEnded>(),
     ]
 }

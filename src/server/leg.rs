@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Gateway;
 use super::admission::Place;
-use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, wire};
+use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
 
@@ -34,7 +34,8 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
     let named = asked.conversation.is_some();
     let conversation = asked.conversation.unwrap_or(own_conversation);
     let parts = CallParts {
-        epoch: gateway.conversations.enter(&conversation, now),
+        joined_at: gateway.conversations.enter(&conversation, now, None),
+        terms: Terms::default(),
         conversation: conversation.clone(),
         leg: id.clone(),
         speaker: asked.speaker,
@@ -50,6 +51,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         call: Call::new(Arc::clone(&gateway.call), parts, now),
         id,
         conversation,
+        connected: now,
         named,
         socket: Some(socket),
         replies_in,
@@ -76,6 +78,7 @@ struct Leg {
     call: Call,
     id: LegId,
     conversation: ConversationId,
+    connected: Moment,
     /// Whether the conversation is known for good.
     named: bool,
     /// Gone once closed by either side.
@@ -161,7 +164,7 @@ impl Leg {
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
             Some(Ok(Message::Text(text))) => {
-                self.name_conversation(now, &text);
+                self.name_conversation(&text);
                 self.call.handle(now, Input::Text(&text));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.call.handle(now, Input::Alive),
@@ -190,7 +193,7 @@ impl Leg {
     }
 
     /// The NCCO may name the conversation in its custom headers.
-    fn name_conversation(&mut self, now: Moment, text: &str) {
+    fn name_conversation(&mut self, text: &str) {
         if self.named {
             return;
         }
@@ -199,8 +202,8 @@ impl Leg {
         let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             self.gateway.conversations.leave(&self.conversation);
-            let epoch = self.gateway.conversations.enter(&conversation, now);
-            self.call.join(conversation.clone(), epoch);
+            let joined_at = self.gateway.conversations.enter(&conversation, self.connected, None);
+            self.call.join(conversation.clone(), joined_at);
             self.conversation = conversation;
         }
     }
@@ -218,6 +221,7 @@ impl Leg {
     async fn close(&mut self, close: Close) {
         let (code, reason) = match close {
             Close::Drain => (close_code::AWAY, "stopping"),
+            Close::Asked => (close_code::NORMAL, "asked"),
             Close::Fault(fault) => (close_code_of(fault), fault.as_str()),
         };
         self.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;

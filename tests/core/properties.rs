@@ -59,6 +59,7 @@ enum Step {
     },
     Pause,
     Resume,
+    Close,
     Alive,
     Timeout,
     Drain,
@@ -143,6 +144,7 @@ fn step() -> impl Strategy<Value = Step> {
         16 => (to, outcome()).prop_map(|(to, outcome)| Step::Reply { to, outcome }),
         2 => Just(Step::Pause),
         3 => Just(Step::Resume),
+        1 => Just(Step::Close),
         2 => Just(Step::Alive),
         3 => Just(Step::Timeout),
         1 => Just(Step::Drain),
@@ -312,8 +314,9 @@ impl Driver {
                 };
                 self.give(Input::Reply(reply(id, kind, outcome.clone())));
             }
-            Step::Pause => self.give(Input::Pause),
-            Step::Resume => self.give(Input::Resume),
+            Step::Pause => self.give(Input::Pause { reason: "card" }),
+            Step::Resume => self.give(Input::Resume { reason: "done" }),
+            Step::Close => self.give(Input::Close),
             Step::Alive => self.give(Input::Alive),
             Step::Timeout => self.give(Input::Timeout),
             Step::Drain => self.give(Input::Drain),
