@@ -45,7 +45,7 @@ use serde_json::{Map, Value};
 
 use self::author::Author;
 use self::capture::Turn;
-pub use self::config::{CallConfig, Endpointing};
+pub use self::config::{CallConfig, Endpointing, Speaking};
 pub use self::io::{BackendNames, Buffers, CallParts, Close, Input, Output, REASON_LEN_MAX, Terms};
 pub use self::ledger::Ledger;
 use self::media::{Media, Tally};

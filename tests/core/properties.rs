@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
 use sidetone::audio::pcm::Framer;
-use sidetone::call::{CallConfig, Endpointing, Input, Output, wire};
+use sidetone::call::{CallConfig, Endpointing, Input, Output, Speaking, wire};
 use sidetone::event::Body;
 use sidetone::types::{
     Fault, Moment, PeerFault, Private, Rate, Reply, Segment, SegmentId, SegmentKind, Transcript, Word,
@@ -216,6 +216,7 @@ fn config() -> impl Strategy<Value = CallConfig> {
             )| {
                 CallConfig {
                     endpointing,
+                    speaking: Speaking::default(),
                     partial_interval_ms,
                     hello_timeout,
                     hello_bytes_max,
