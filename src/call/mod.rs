@@ -26,6 +26,7 @@
 //! - the same audio gives the same events however it is cut into messages;
 //! - after warm-up the path of a frame allocates nothing.
 
+mod capture;
 pub mod config;
 mod endpointer;
 mod io;
@@ -41,8 +42,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub use self::config::{CallConfig, Endpointing};
-pub use self::io::{BackendNames, Buffers, CallParts, Close, Input, Output};
+use self::capture::Turn;
+pub use self::config::{CallConfig, Endpointing, Speaking};
+pub use self::io::{BackendNames, Buffers, CallParts, Close, Input, Output, REASON_LEN_MAX, Terms};
 pub use self::ledger::Ledger;
 use self::media::{Media, Tally};
 use self::reorder::{Answer, Reorder};
@@ -53,9 +55,11 @@ use crate::types::{
 };
 
 enum Phase {
-    /// For the first text message. `early`: audio that came before it.
+    /// For the first text message. `early`: audio that came before it. `turns`: from
+    /// which byte of it on the leg was paused or resumed.
     Waiting {
         early: Vec<u8>,
+        turns: Vec<Turn>,
         deadline: Moment,
     },
     Live,
@@ -99,7 +103,7 @@ impl Call {
         Self {
             opened: now,
             now,
-            phase: Phase::Waiting { early: Vec::new(), deadline: now + config.hello_timeout },
+            phase: Phase::Waiting { early: Vec::new(), turns: Vec::new(), deadline: now + config.hello_timeout },
             author: None,
             hello: Hello::Assumed,
             rate: config.assumed_rate,
@@ -120,11 +124,12 @@ impl Call {
     }
 
     /// Moves a leg that has not announced itself yet into a conversation that only
-    /// its first message names. `epoch`: when that conversation's first leg connected.
-    pub fn join(&mut self, conversation: ConversationId, epoch: Moment) {
+    /// its first message names. `joined_at`: when this leg connected, on that
+    /// conversation's clock.
+    pub fn join(&mut self, conversation: ConversationId, joined_at: Duration) {
         if self.author.is_none() {
             self.parts.conversation = conversation;
-            self.parts.epoch = epoch;
+            self.parts.joined_at = joined_at;
         }
     }
 
@@ -159,8 +164,15 @@ impl Call {
             }
             Input::Alive => self.heard(now),
             Input::Reply(reply) => self.on_reply(now, reply),
-            Input::Pause => self.on_pause(now),
-            Input::Resume => self.paused = false,
+            Input::Pause { reason } => self.on_capture(now, true, reason),
+            Input::Resume { reason } => self.on_capture(now, false, reason),
+            Input::Close => {
+                if self.listening() {
+                    self.reason = "closed";
+                    self.out.push_back(Output::Close(Close::Asked));
+                    self.finish(now);
+                }
+            }
             Input::Timeout => {}
             Input::Drain => {
                 if self.listening() {
@@ -266,7 +278,7 @@ impl Call {
 
     /// Position of `now` on the call clock, in ms.
     fn clock_ms(&self, now: Moment) -> u64 {
-        now.since(self.parts.epoch).as_millis() as u64
+        (self.parts.joined_at + now.since(self.opened)).as_millis() as u64
     }
 
     fn start_if_waiting(&mut self, now: Moment) {
@@ -279,19 +291,18 @@ impl Call {
     /// Waiting ⇒ Live: rate and speaker are known, or assumed.
     fn start(&mut self, now: Moment, rate: Rate, hello: Hello, headers: Map<String, Value>) {
         self.announce(now, rate, hello, headers);
-        let waited = std::mem::replace(&mut self.phase, Phase::Live);
-        if let Phase::Waiting { early, .. } = waited
-            && !early.is_empty()
-        {
-            self.on_frames(now, &early);
+        if let Phase::Waiting { early, turns, .. } = std::mem::replace(&mut self.phase, Phase::Live) {
+            self.catch_up(now, &early, turns);
         }
     }
 
     fn announce(&mut self, now: Moment, rate: Rate, hello: Hello, headers: Map<String, Value>) {
-        if let Some(Value::String(role)) = headers.get("speaker").or_else(|| headers.get("role")) {
+        if !self.parts.terms.speaker_settled
+            && let Some(Value::String(role)) = headers.get("speaker").or_else(|| headers.get("role"))
+        {
             self.parts.speaker = Speaker::parse(role);
         }
-        let CallParts { conversation, leg, speaker, source, backends, connected_at, .. } = &self.parts;
+        let CallParts { conversation, leg, speaker, source, backends, connected_at, terms, .. } = &self.parts;
         let started = LegStarted {
             connected_at: connected_at.to_string(),
             at_ms: self.clock_ms(self.opened),
@@ -301,6 +312,8 @@ impl Call {
             vad: backends.vad.to_owned(),
             asr: backends.asr.to_owned(),
             sentiment: backends.sentiment.map(str::to_owned),
+            participant: terms.participant.as_ref().map(|leg| leg.as_str().to_owned()),
+            listen_only: terms.listen_only,
         };
         self.author = Some(Author::new(Origin {
             conversation: conversation.clone(),
@@ -353,14 +366,6 @@ impl Call {
         }
         if full {
             self.start_if_waiting(now);
-        }
-    }
-
-    fn on_pause(&mut self, now: Moment) {
-        if self.listening() && !self.paused {
-            self.start_if_waiting(now);
-            self.hush(now);
-            self.paused = true;
         }
     }
 

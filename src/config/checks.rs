@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{Config, Family};
+use super::{Config, Family, media};
 use crate::types::Rate;
 
 /// One thing wrong with a configuration.
@@ -82,6 +82,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let outbox = &config.sink.outbox;
     expect("sink.outbox.durable_max", outbox.durable_max >= 16, &outbox.durable_max, "at least 16");
     expect("sink.outbox.ephemeral_max", outbox.ephemeral_max > 0, &outbox.ephemeral_max, "at least 1");
+
+    problems.extend(media::check(&config.media, &config.playback).into_iter().map(|(key, what)| Problem { key, what }));
 
     let vads: Vec<_> = crate::vad::BACKENDS.iter().map(|b| b.name()).collect();
     let asrs: Vec<_> = crate::asr::BACKENDS.iter().map(|b| b.name()).collect();

@@ -7,6 +7,8 @@
 
 mod checks;
 mod load;
+mod media;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use load::{ConfigError, Source, load};
+pub use media::{Media, Playback};
+pub use secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{CallConfig, Endpointing};
@@ -25,6 +29,10 @@ use crate::types::Rate;
 pub struct Config {
     /// The network side.
     pub server: Server,
+    /// Who may open a media socket.
+    pub media: Media,
+    /// How a media socket is spoken to.
+    pub playback: Playback,
     /// One leg: waits, bounds.
     pub call: Call,
     /// Where speech starts and ends.
@@ -50,6 +58,8 @@ impl Default for Config {
         let family = |backend: &str| Family { backend: backend.to_owned(), tables: BTreeMap::new() };
         Self {
             server: Server::default(),
+            media: Media::default(),
+            playback: Playback::default(),
             call: Call::default(),
             endpointing: EndpointingSection::default(),
             vad: family(crate::vad::BACKENDS[0].name()),
@@ -361,6 +371,7 @@ impl Config {
                 long_hangover_ms: e.long_hangover_ms,
                 max_segment_ms: e.max_segment_ms,
             },
+            speaking: self.playback.speaking(),
             partial_interval_ms: call.partial_interval_ms,
             hello_timeout: Duration::from_millis(call.hello_timeout_ms),
             hello_bytes_max: call.hello_bytes_max,

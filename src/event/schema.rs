@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::Lane;
 use super::body::{
-    Dtmf, Kind, LegEnded, LegStarted, SpeechEnded, SpeechStarted, Stream, TranscriptDropped, TranscriptFinal,
-    TranscriptPartial,
+    CapturePaused, CaptureResumed, Dtmf, Kind, LegEnded, LegStarted, PlaybackEnded, SpeechEnded, SpeechStarted, Stream,
+    TranscriptDropped, TranscriptFinal, TranscriptPartial,
 };
 use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
@@ -37,6 +37,9 @@ pub fn all() -> Vec<Documented> {
         documented::<TranscriptFinal>(),
         documented::<TranscriptDropped>(),
         documented::<Dtmf>(),
+        documented::<CapturePaused>(),
+        documented::<CaptureResumed>(),
+        documented::<PlaybackEnded>(),
         documented::<LegEnded>(),
         documented::<CallStarted>(),
         documented::<CallAnswered>(),

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use sidetone::event::body::{
-    Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted, SentimentScore, SpeechEnded,
-    SpeechStarted, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
+    CapturePaused, CaptureResumed, Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted,
+    PlaybackEnded, PlaybackOutcome, SentimentScore, SpeechEnded, SpeechStarted, TimedWord, Timing, TranscriptDropped,
+    TranscriptFinal, TranscriptPartial, Weights,
 };
 use sidetone::event::{Author, Body, Event, Origin, schema};
 use sidetone::types::{ConversationId, LegId, Speaker, WallTime};
@@ -54,6 +55,8 @@ fn examples() -> Vec<Body> {
             vad: "neural".into(),
             asr: "moonshine".into(),
             sentiment: Some("lexicon".into()),
+            participant: Some("bbbbbbbb-4a51-4f6b-86e1-46edebcf9356".into()),
+            listen_only: false,
         }),
         Body::SpeechStarted(SpeechStarted { segment: 1, start_ms: 640 }),
         Body::TranscriptPartial(TranscriptPartial {
@@ -89,6 +92,16 @@ fn examples() -> Vec<Body> {
             reason: "no_speech".into(),
         }),
         Body::Dtmf(Dtmf { digit: "5".into(), duration_ms: Some(260), at_ms: 5_100 }),
+        Body::CapturePaused(CapturePaused { at_ms: 5_200, reason: "card_number".into() }),
+        Body::CaptureResumed(CaptureResumed { at_ms: 5_400, reason: "card_number".into() }),
+        Body::PlaybackEnded(PlaybackEnded {
+            playback: "greeting".into(),
+            outcome: PlaybackOutcome::BargedIn,
+            played_ms: 640,
+            length_ms: 3_000,
+            confirmed: true,
+            at_ms: 5_500,
+        }),
         Body::LegEnded(LegEnded {
             reason: "hangup".into(),
             complete: true,

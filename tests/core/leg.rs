@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output};
+use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output, Terms};
 use sidetone::types::{ConversationId, LegId, Moment, Rate, Speaker, WallTime};
 use sidetone::vad;
 
@@ -54,7 +55,8 @@ impl Leg {
             leg: LegId::parse("leg-test").unwrap(),
             speaker: Speaker::Unknown,
             source: Arc::from("/sidetone/test"),
-            epoch: EPOCH,
+            joined_at: Duration::from_millis(after_ms),
+            terms: Terms::default(),
             connected_at,
             vad,
             backends: BackendNames { vad: "test", asr: "test", sentiment: None },
@@ -83,8 +85,8 @@ impl Leg {
     /// Moves the leg into another conversation, which began `ms` before the leg connected.
     pub(crate) fn join(&mut self, ms: u64) {
         let conversation = ConversationId::parse("CON-joined").unwrap();
-        let epoch = self.audit.join(conversation.clone(), ms);
-        self.call.join(conversation, epoch);
+        self.audit.join(conversation.clone(), ms);
+        self.call.join(conversation, Duration::from_millis(ms));
     }
 
     /// Hands in one input and gives what came of it.

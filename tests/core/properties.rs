@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
 use sidetone::audio::pcm::Framer;
-use sidetone::call::{CallConfig, Endpointing, Input, Output, wire};
+use sidetone::call::{CallConfig, Endpointing, Input, Output, Speaking, wire};
 use sidetone::event::Body;
 use sidetone::types::{
     Fault, Moment, PeerFault, Private, Rate, Reply, Segment, SegmentId, SegmentKind, Transcript, Word,
@@ -59,6 +59,7 @@ enum Step {
     },
     Pause,
     Resume,
+    Close,
     Alive,
     Timeout,
     Drain,
@@ -143,6 +144,7 @@ fn step() -> impl Strategy<Value = Step> {
         16 => (to, outcome()).prop_map(|(to, outcome)| Step::Reply { to, outcome }),
         2 => Just(Step::Pause),
         3 => Just(Step::Resume),
+        1 => Just(Step::Close),
         2 => Just(Step::Alive),
         3 => Just(Step::Timeout),
         1 => Just(Step::Drain),
@@ -214,6 +216,7 @@ fn config() -> impl Strategy<Value = CallConfig> {
             )| {
                 CallConfig {
                     endpointing,
+                    speaking: Speaking::default(),
                     partial_interval_ms,
                     hello_timeout,
                     hello_bytes_max,
@@ -312,8 +315,9 @@ impl Driver {
                 };
                 self.give(Input::Reply(reply(id, kind, outcome.clone())));
             }
-            Step::Pause => self.give(Input::Pause),
-            Step::Resume => self.give(Input::Resume),
+            Step::Pause => self.give(Input::Pause { reason: "card" }),
+            Step::Resume => self.give(Input::Resume { reason: "done" }),
+            Step::Close => self.give(Input::Close),
             Step::Alive => self.give(Input::Alive),
             Step::Timeout => self.give(Input::Timeout),
             Step::Drain => self.give(Input::Drain),

@@ -293,7 +293,8 @@ impl Shown {
             let speaker = key == "speaker" && self.what != "leg.started";
             let figures = first == "timing" || first == "characteristics";
             let nothing = matches!(value.as_str(), "" | "null" | "{}" | "[]") || (first == "ledger" && value == "0");
-            if dull.contains(&first) || speaker || figures || nothing {
+            let usual = key == "listen_only" && value == "false";
+            if dull.contains(&first) || speaker || figures || nothing || usual {
                 continue;
             }
             match value.contains([' ', '"']) {
@@ -323,6 +324,10 @@ impl Shown {
             }
             Output::Close(Close::Drain) => {
                 field("reason", &"drain");
+                "close"
+            }
+            Output::Close(Close::Asked) => {
+                field("reason", &"asked");
                 "close"
             }
             Output::Close(Close::Fault(fault)) => {
@@ -454,8 +459,9 @@ impl Run {
             ["audio", "bytes", count] => self.audio(&vec![0; number(count)? as usize]),
             ["reply", "partial", segment, rest @ ..] => self.reply(SegmentKind::Partial, segment, rest)?,
             ["reply", segment, rest @ ..] => self.reply(SegmentKind::Final, segment, rest)?,
-            ["pause"] => self.give(Input::Pause),
-            ["resume"] => self.give(Input::Resume),
+            ["pause", reason] => self.give(Input::Pause { reason: unquoted(reason) }),
+            ["resume", reason] => self.give(Input::Resume { reason: unquoted(reason) }),
+            ["close"] => self.give(Input::Close),
             ["alive"] => self.give(Input::Alive),
             ["drain"] => self.give(Input::Drain),
             ["hangup"] => self.give(Input::Closed(None)),
