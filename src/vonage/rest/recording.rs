@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use sha2::{Digest, Sha256};
-use tokio::fs::OpenOptions;
+use tokio::fs::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use uuid::Uuid;
 
@@ -43,11 +43,12 @@ impl Client {
         let (started, limit) = (Instant::now(), self.settings().recording_timeout);
         let once = || async {
             let response = self.open(url, limit.saturating_sub(started.elapsed())).await?;
-            let mut options = OpenOptions::new();
+            // Opened here and not on another thread, where it could be made after we have gone.
+            let mut options = std::fs::OpenOptions::new();
             options.write(true).create(true).truncate(true);
             #[cfg(unix)]
-            options.mode(0o600);
-            let mut file = options.open(&partial.0).await.map_err(disk)?;
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = File::from_std(options.open(&partial.0).map_err(disk)?);
             let downloaded = self.copy(response, &mut file).await?;
             file.sync_all().await.map_err(disk)?;
             Ok(downloaded)

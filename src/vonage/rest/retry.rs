@@ -48,7 +48,9 @@ pub enum Next {
 pub fn decide(settings: &Settings, repeat: Repeat, error: &RestError, tries: Tries) -> Next {
     let doubled = 1_u32.checked_shl(tries.attempt.saturating_sub(1)).unwrap_or(u32::MAX);
     let bound = settings.backoff_first.saturating_mul(doubled).min(settings.backoff_max);
-    let jittered = |bound: Duration| bound.mul_f64(tries.random.clamp(0.0, 1.0));
+    // What is no part of 1, NaN included, gives the whole.
+    let part = if (0.0..1.0).contains(&tries.random) { tries.random } else { 1.0 };
+    let jittered = |bound: Duration| bound.mul_f64(part);
     let pause = match error {
         // Nothing was done, whatever it was.
         RestError::Unreachable { .. } | RestError::RateLimited { retry_after: None } => jittered(bound),

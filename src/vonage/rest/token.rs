@@ -63,3 +63,27 @@ impl Tokens {
 pub(super) fn wall() -> WallTime {
     WallTime::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::key;
+    use super::*;
+
+    #[test]
+    fn a_token_is_kept_until_a_fifth_of_its_life_is_left() {
+        let start = WallTime(1_763_942_400_000_000);
+        let tokens = Tokens::new("aaaa", key(), Duration::from_secs(100));
+        let first = tokens.get(Purpose::Calls, start);
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(tokens.get(Purpose::Calls, later(79)), first);
+        let second = tokens.get(Purpose::Calls, later(80));
+        assert_ne!(second, first);
+        assert_eq!(key().verify(&second, later(179)).unwrap().application_id, "aaaa");
+        let back = tokens.get(Purpose::Calls, start);
+        assert_ne!(back, second, "the clock was set back");
+        let files = tokens.get(Purpose::Files, start);
+        assert_eq!(key().verify(&files, start).unwrap().acl, None);
+        assert!(key().verify(&back, start).unwrap().acl.is_some());
+        assert_eq!((tokens.get(Purpose::Calls, start), tokens.get(Purpose::Files, start)), (back, files));
+    }
+}
