@@ -303,6 +303,7 @@ async fn every_error_has_its_type_and_its_reason() {
         ),
         (Act::json(200, &json!([1])), RestError::Malformed { expected: "an object with the call" }, "malformed"),
         (Act::Answer(200, vec![], vec![b' '; 2_000]), RestError::TooLarge { max: 1_024 }, "too_large"),
+        (Act::Break(5_000), RestError::TooLarge { max: 1_024 }, "too_large"),
         (
             Act::Answer(400, vec![], vec![b'9'; 20_000]),
             RestError::Rejected { status: 400, reason: reason("no reason given") },
