@@ -10,6 +10,7 @@
 //! ```
 
 mod admission;
+pub mod api;
 mod clock;
 mod conversations;
 mod health;

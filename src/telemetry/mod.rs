@@ -112,6 +112,21 @@ impl MediaDenied {
     }
 }
 
+/// A request to our API was not let in.
+#[derive(Debug)]
+pub struct ApiRefused {
+    /// Why, in one word.
+    pub reason: &'static str,
+}
+
+impl ApiRefused {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_api_refused_total", "reason" => self.reason).increment(1);
+        tracing::warn!(reason = self.reason, "API request refused");
+    }
+}
+
 /// A peer made a mistake.
 #[derive(Debug)]
 pub struct PeerErred<'a> {

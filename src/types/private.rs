@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Holds a value that may be published, but never printed by accident.
 ///
 /// `Debug` shows only that something is there. There is no `Display`.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
 pub struct Private<T>(pub T);
 
 impl<T> fmt::Debug for Private<T> {
