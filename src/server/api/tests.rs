@@ -233,7 +233,7 @@ async fn what_the_framework_refuses_has_the_same_shape() {
     };
     let big = "x".repeat(operation::BODY_BYTES_MAX + 1);
     for (request, status, kind) in [
-        (calls("{", "application/json"), 400, "bad-request"),
+        (calls("[", "application/json"), 400, "bad-request"),
         (calls("{}", "application/json"), 422, "invalid"),
         (calls("[]", "text/plain"), 415, "media-type"),
         (calls("[]", "application/json").body(big.clone()), 413, "too-large"),
