@@ -2,7 +2,8 @@
 
 use axum::Json;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::operation::{Operation, Route, SchemaOf};
@@ -172,7 +173,12 @@ impl Schemas {
         let settings = || {
             let mut settings = SchemaSettings::draft2020_12();
             settings.definitions_path = SCHEMAS.into();
-            settings
+            // A member that may be left out is not `null` by default: it is not there.
+            settings.with_transform(RecursiveTransform(|schema: &mut Schema| {
+                if schema.get("default").is_some_and(Value::is_null) {
+                    schema.remove("default");
+                }
+            }))
         };
         Self {
             requests: settings().for_deserialize().into_generator(),
@@ -242,6 +248,15 @@ mod tests {
         for (name, schema) in schemas.requests.take_definitions(true) {
             assert!(answers.get(&name).is_none_or(|other| *other == schema), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_private_has_its_own_schema_and_bounds() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["PressKeys"]["properties"]["digits"]["pattern"], "^[0-9*#p]{1,64}$");
+        assert_eq!(schemas["Say"]["properties"]["text"]["maxLength"], 1500);
+        assert!(!document.to_string().contains("Private") && !document.to_string().contains("\"default\":null"));
     }
 
     #[test]
