@@ -91,6 +91,13 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
     if !problems.is_empty() {
         return Err(ConfigError(problems.into_iter().map(|p| format!("{place}: {} {}", p.key, p.what)).collect()));
     }
+    let key = &mut config.vonage.private_key;
+    if let Some(folder) = source.file.and_then(Path::parent)
+        && !key.as_os_str().is_empty()
+    {
+        // Where it stands beside the file, so does the key.
+        *key = folder.join(&*key);
+    }
     if config.models.dir.as_os_str().is_empty() {
         config.models.dir = crate::models::default_root(|name| source.variable(name).map(Into::into))
             .unwrap_or_else(|| "sidetone-models".into());
