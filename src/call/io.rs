@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::playback::{PlayRefused, Playback};
 use crate::event::Event;
 use crate::types::{ConversationId, LegId, Moment, PeerFault, Reply, Segment, Speaker, WallTime};
 use crate::vad;
@@ -30,6 +33,10 @@ pub enum Input<'a> {
     },
     /// Whoever runs the call wants this leg closed: end it, keep its last words.
     Close,
+    /// Play this to the other party, after what is played already.
+    Play(Playback),
+    /// Take back all that was not heard yet.
+    StopPlayback,
     /// Nothing; time has passed.
     Timeout,
     /// The gateway is stopping: end the leg, keep its last words.
@@ -45,6 +52,17 @@ pub enum Output {
     Transcribe(Segment),
     /// Publish.
     Emit(Event),
+    /// Send this binary message: one frame of audio.
+    Send(Bytes),
+    /// Send this text message.
+    SendText(String),
+    /// Something cannot be played; no event tells of it.
+    PlayRefused {
+        /// Its id.
+        playback: Arc<str>,
+        /// Why.
+        why: PlayRefused,
+    },
     /// Send a WebSocket ping.
     Ping,
     /// Count and perhaps log a mistake of the peer.

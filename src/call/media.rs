@@ -186,6 +186,7 @@ impl Call {
         let started = SpeechStarted { segment: open.id.0, start_ms: self.start_ms() + open.start.ms() };
         self.tally.speech_ms += u64::from(media.endpointer.frames_to_open()) * FRAME_MS;
         self.emit(now, Body::SpeechStarted(started));
+        self.on_barge_in(now);
     }
 
     fn voiced(&mut self, now: Moment, media: &mut Media) {

@@ -32,8 +32,10 @@ mod endpointer;
 mod io;
 mod ledger;
 mod media;
+mod playback;
 mod reorder;
 mod segmenter;
+mod speak;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -47,6 +49,10 @@ pub use self::config::{CallConfig, Endpointing, Speaking};
 pub use self::io::{BackendNames, Buffers, CallParts, Close, Input, Output, REASON_LEN_MAX, Terms};
 pub use self::ledger::Ledger;
 use self::media::{Media, Tally};
+use self::playback::Player;
+pub use self::playback::{
+    BadPlayback, LEAD_MAX, PLATFORM_QUEUE, PLAYBACK_ID_LEN_MAX, PLAYBACK_MAX, PlayRefused, Playback,
+};
 use self::reorder::{Answer, Reorder};
 use crate::event::body::{Characteristics, Dtmf, Hello, LegEnded, LegStarted};
 use crate::event::{Author, Body, Origin};
@@ -90,6 +96,8 @@ pub struct Call {
     pinged: bool,
     paused: bool,
     audio_started: Option<Moment>,
+    /// From the first playback on.
+    player: Option<Box<Player>>,
     /// Text messages received.
     texts: u64,
     reason: &'static str,
@@ -115,6 +123,7 @@ impl Call {
             pinged: false,
             paused: false,
             audio_started: None,
+            player: None,
             texts: 0,
             reason: "hangup",
             out: VecDeque::new(),
@@ -173,6 +182,8 @@ impl Call {
                     self.finish(now);
                 }
             }
+            Input::Play(playback) => self.on_play(playback),
+            Input::StopPlayback => self.on_stop_playback(now),
             Input::Timeout => {}
             Input::Drain => {
                 if self.listening() {
@@ -192,6 +203,7 @@ impl Call {
             }
         }
         self.on_time(now);
+        self.speak(now);
         self.release(now);
     }
 
@@ -270,8 +282,9 @@ impl Call {
                     self.emit(now, Body::Dtmf(Dtmf { digit: digit.0, duration_ms, at_ms }));
                 }
             }
-            // Playback is the controller's business; a leg that only listens has none.
-            Ok(wire::Message::Cleared | wire::Message::Notify(_)) => {}
+            // A leg to which nothing was played has no use for either.
+            Ok(wire::Message::Cleared) => self.player.iter_mut().for_each(|player| player.on_cleared()),
+            Ok(wire::Message::Notify(payload)) => self.player.iter_mut().for_each(|player| player.on_echo(&payload)),
             Err(fault) => self.fault(fault),
         }
     }
@@ -412,13 +425,15 @@ impl Call {
         let silence = self
             .listening()
             .then(|| self.heard_at + if self.pinged { self.config.idle_timeout } else { self.config.ping_after });
-        [phase, silence, self.reorder.deadline()].into_iter().flatten().min()
+        let playback = self.player.as_ref().and_then(|player| player.deadline());
+        [phase, silence, self.reorder.deadline(), playback].into_iter().flatten().min()
     }
 
     // --- the end --------------------------------------------------------
 
     /// Live ⇒ Tail: no more audio; the last words are still to come.
     fn finish(&mut self, now: Moment) {
+        self.fall_silent(now);
         // Announced, but never begun: only so does a format that we cannot take leave it.
         let refused = self.author.is_some() && self.media.is_none();
         if refused {

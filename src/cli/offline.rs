@@ -146,6 +146,8 @@ impl Leg<'_> {
                 Output::Ended => self.ended = true,
                 Output::Idle { .. } => return,
                 Output::Ping | Output::Fault(_) | Output::Close(_) => {}
+                // Nothing is played to a file.
+                Output::Send(_) | Output::SendText(_) | Output::PlayRefused { .. } => {}
             }
         }
     }

@@ -167,6 +167,9 @@ impl Leg {
             match self.call.poll() {
                 Output::Transcribe(segment) => self.transcribe(segment),
                 Output::Emit(event) => self.gateway.outbox.publish(event),
+                Output::Send(frame) => self.send(Message::Binary(frame)).await,
+                Output::SendText(text) => self.send(Message::Text(text.into())).await,
+                Output::PlayRefused { .. } => {}
                 Output::Ping => self.send(Message::Ping(bytes::Bytes::new())).await,
                 Output::Fault(fault) => self.on_fault(fault),
                 Output::Close(close) => self.close(close).await,

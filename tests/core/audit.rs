@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use sidetone::call::{CallConfig, Close, Endpointing, Input, Output};
-use sidetone::event::body::{Hello, LegEnded, TranscriptDropped, TranscriptFinal};
+use sidetone::call::{CallConfig, Close, Endpointing, Input, Output, wire};
+use sidetone::event::body::{Hello, LegEnded, PlaybackEnded, TranscriptDropped, TranscriptFinal};
 use sidetone::event::{Body, Event, Lane};
 use sidetone::types::rate::{FRAME_MS, FRAME_SAMPLES};
 use sidetone::types::{
@@ -48,6 +49,14 @@ pub(crate) struct Audit {
     rate: Option<Rate>,
     closing: Option<LegEnded>,
     ended: bool,
+
+    // What is played to it.
+    /// Ids of playbacks that are not over.
+    playbacks: Vec<String>,
+    /// When all frames sent will have been heard.
+    played_at: Moment,
+    /// Until then a `clear` is unanswered.
+    held_until: Option<Moment>,
 
     // Numbering.
     seq: u64,
@@ -126,6 +135,9 @@ impl Audit {
             rate: None,
             closing: None,
             ended: false,
+            playbacks: Vec::new(),
+            played_at: opened_at,
+            held_until: None,
             seq: 0,
             sub: 0,
             ids: HashSet::new(),
@@ -192,11 +204,16 @@ impl Audit {
         match input {
             Input::Audio([]) => self.heard_at = self.now,
             Input::Audio(bytes) if self.listening => self.audio(bytes.len() as u64),
-            Input::Text(_) | Input::Alive => self.heard_at = self.now,
+            Input::Text(text) => {
+                self.heard_at = self.now;
+                self.held_until.take_if(|_| text.contains("websocket:cleared"));
+            }
+            Input::Alive => self.heard_at = self.now,
             Input::Pause { .. } => self.turn(true),
             Input::Resume { .. } => self.turn(false),
             Input::Close if self.listening => self.asked_to_close = true,
             Input::Reply(reply) => self.reply(reply),
+            Input::Play(playback) if self.closing.is_none() => self.playbacks.push(playback.id().to_string()),
             Input::Drain if self.listening => self.draining = true,
             Input::Closed(_) => self.over(),
             _ => {}
@@ -292,6 +309,12 @@ impl Audit {
         match output {
             Output::Transcribe(segment) => self.transcribe(segment),
             Output::Emit(event) => self.event(event),
+            Output::Send(frame) => self.frame(frame.len()),
+            Output::SendText(text) => self.sent_text(text),
+            Output::PlayRefused { playback, .. } => {
+                let taken = self.playbacks.pop().expect("refused without having been asked");
+                assert_eq!(taken, **playback, "refused");
+            }
             Output::Ping => assert!(self.listening, "pinged a peer that is gone"),
             Output::Fault(_) => {}
             Output::Close(close) => {
@@ -324,6 +347,32 @@ impl Audit {
             let gap_at = self.audio_at + self.config.gap_timeout;
             assert!(until <= gap_at, "would sleep until {until:?} within speech, though a gap begins at {gap_at:?}");
         }
+    }
+
+    // --- what is played to it -------------------------------------------------
+
+    fn frame(&mut self, bytes: usize) {
+        assert_eq!(Some(bytes), self.rate.map(Rate::frame_bytes), "a frame that is none");
+        assert!(self.listening && !self.playbacks.is_empty(), "a frame of nothing, or to nobody");
+        assert!(self.held_until.is_none_or(|until| until <= self.now), "sent after a clear");
+        self.played_at = self.played_at.max(self.now) + Duration::from_millis(FRAME_MS);
+        let lead = self.played_at.since(self.now);
+        assert!(lead <= self.config.speaking.lead, "{lead:?} ahead");
+    }
+
+    fn sent_text(&mut self, text: &str) {
+        assert!(self.listening && !self.playbacks.is_empty(), "to nobody, or about nothing: {text}");
+        if text == wire::CLEAR {
+            self.played_at = self.now;
+            self.held_until = Some(self.now + self.config.speaking.clear_timeout);
+        } else {
+            assert!(text.starts_with(r#"{"action":"notify","payload":{"mark":""#), "{text}");
+        }
+    }
+
+    fn playback_ended(&mut self, ended: &PlaybackEnded) {
+        assert!(ended.played_ms <= ended.length_ms, "{ended:?}");
+        assert!(!self.playbacks.is_empty() && self.playbacks.remove(0) == ended.playback, "{ended:?}");
     }
 
     fn base_ms(&self) -> u64 {
@@ -427,7 +476,7 @@ impl Audit {
                 assert!(self.listening && !self.paused, "a key was heard by a leg that does not listen");
                 self.keys += 1;
             }
-            Body::PlaybackEnded(_) => panic!("nothing was played"),
+            Body::PlaybackEnded(ended) => self.playback_ended(ended),
             Body::LegEnded(ended) => self.leg_ended(ended),
             other => panic!("a leg does not author {}", other.kind()),
         }
@@ -514,6 +563,7 @@ impl Audit {
 
     fn leg_ended(&mut self, ended: &LegEnded) {
         assert!(!self.listening, "leg.ended while the leg listens");
+        assert!(self.playbacks.is_empty(), "without an outcome: {:?}", self.playbacks);
         assert_eq!(self.open, None, "leg.ended within speech");
         assert!(self.requests.is_empty(), "leg.ended before the segments {:?}", self.requests.keys());
         assert_eq!(self.terminals, self.segments, "segments opened, and terminal events");

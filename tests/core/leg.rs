@@ -20,6 +20,8 @@ pub(crate) struct Leg {
     pub(crate) audit: Audit,
     now: Moment,
     until: Option<Moment>,
+    /// The most playbacks that can be under way.
+    call_queue: usize,
     buffers: Arc<Counted>,
 }
 
@@ -63,9 +65,10 @@ impl Leg {
             buffers: Arc::clone(&buffers) as Arc<dyn Buffers>,
         };
         let audit = Audit::new(Arc::clone(&config), parts.conversation.clone(), EPOCH, now, connected_at);
+        let call_queue = config.speaking.queue_max;
         let mut call = Call::new(config, parts, now);
         let Output::Idle { until } = call.poll() else { panic!("a new leg has nothing to say") };
-        Self { call, audit, now, until, buffers }
+        Self { call, audit, now, until, call_queue, buffers }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -127,7 +130,8 @@ impl Leg {
         let waiting = if self.audit.started() { 0 } else { self.audit.bytes() };
         // A segment not settled yet holds a frame at least.
         let unsettled = self.call.ledger().in_flight() as usize / self.rate().frame_samples();
-        16 + 4 * (bytes + waiting) / 320 + unsettled
+        let playing = 11 + 2 * self.call_queue;
+        playing + 16 + 4 * (bytes + waiting) / 320 + unsettled
     }
 
     /// Lets time pass, waking the leg whenever it asked to be.
