@@ -10,18 +10,27 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::call::BackendNames;
-use crate::config::Config;
+use crate::config::{Config, Secret};
+use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
 use crate::publish::{self, Outbox};
-use crate::server::{Admission, BadMediaAuth, Clock, Gateway, Impatient, MediaAuth, Ways, router};
+use crate::server::api::token::Tokens;
+use crate::server::api::{Guard, Peer};
+use crate::server::{
+    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, Legs, MediaAuth,
+    Transcripts, Ways, router,
+};
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
-use crate::types::BuildError;
 use crate::types::rate::PIPELINE_HZ;
-use crate::vonage::signature::{Keyring, Policy};
+use crate::types::{BuildError, Private, Rate};
+use crate::vonage::app_jwt::AppKey;
+use crate::vonage::media_token::MediaKeys;
+use crate::vonage::rest::{self, Client};
 use crate::{asr, sentiment, vad};
 
 /// Why a gateway could not be started, with the remedy.
@@ -47,6 +56,12 @@ pub enum StartError {
     /// Who may open a media socket.
     #[error(transparent)]
     Media(#[from] BadMediaAuth),
+    /// The application at Vonage.
+    #[error("{0}")]
+    Vonage(String),
+    /// A token of our API.
+    #[error("{0}")]
+    Token(String),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -118,28 +133,76 @@ pub fn sinks(config: &Config) -> Result<Vec<Box<dyn Sink>>, StartError> {
     Ok(sinks)
 }
 
-/// The guard of the media sockets; says aloud when they are open. `vonage`: the accounts
-/// whose signed tokens `media.vonage` accepts.
+/// The guard of the media sockets, and the keys with which the controller makes their
+/// tokens. Where calls are controlled and no key is configured, one is made up that is good
+/// as long as this process.
 ///
 /// # Errors
 /// [`StartError::Media`], which names the keys to set.
-pub fn media_auth(config: &Config, vonage: Option<(Keyring, Policy)>) -> Result<MediaAuth, StartError> {
-    let auth = MediaAuth::new(Ways::new(&config.media, vonage)?, config.server.listen)?;
-    if auth.ways().are_open() {
-        tracing::warn!(
-            address = %config.server.listen,
-            "MEDIA SOCKETS ARE OPEN to every program on this machine: none of media.token_keys, media.custom and \
-             media.vonage is set"
-        );
+fn media_keys(config: &Config) -> Result<(MediaAuth, MediaKeys), StartError> {
+    let mut media = config.media.clone();
+    let own = || Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
+    let controlled = config.vonage.takes_webhooks();
+    if controlled && media.token_keys.is_empty() {
+        media.token_keys = vec![own()];
     }
-    Ok(auth)
+    let vonage = &config.vonage;
+    let accounts = (!vonage.account.is_empty()).then(|| (vonage.keyring(), vonage.policy()));
+    let auth = MediaAuth::new(Ways::new(&media, accounts)?, config.server.listen)?;
+    let keys = if media.token_keys.is_empty() { vec![own()] } else { media.token_keys };
+    let keys = keys.iter().map(|key| Private(key.reveal().0.into_bytes())).collect();
+    Ok((auth, MediaKeys::new(keys).map_err(BadMediaAuth::from)?))
 }
 
-/// What a gateway can be given besides its configuration.
-#[derive(Default)]
-pub struct Extras {
-    /// Accounts whose signed tokens open media sockets, where `media.vonage` says so.
-    pub vonage: Option<(Keyring, Policy)>,
+/// The clients of the Voice API: one that tries again, and one that creates calls and
+/// leaves that to the controller. None where no private key is configured.
+///
+/// # Errors
+/// [`StartError::Vonage`], which names the key.
+fn voice_api(config: &Config) -> Result<Option<(Client, Client)>, StartError> {
+    let vonage = &config.vonage;
+    if !vonage.has_api() {
+        return Ok(None);
+    }
+    let path = &vonage.private_key;
+    let bad = |what: String| StartError::Vonage(format!("vonage.private_key is {}: {what}", path.display()));
+    let pem = std::fs::read_to_string(path).map_err(|error| bad(format!("it cannot be read: {error}")))?;
+    let client = |settings| {
+        let key = AppKey::from_pem(&pem).map_err(|error| bad(error.to_string()))?;
+        Client::new(settings, &vonage.application_id, key)
+            .map_err(|error| StartError::Vonage(format!("vonage.{error}")))
+    };
+    let once = rest::Settings { attempts_max: 1, ..vonage.client() };
+    Ok(Some((client(vonage.client())?, client(once)?)))
+}
+
+/// What the controller's core is told.
+fn control_settings(
+    config: &Config,
+    address: SocketAddr,
+    keys: MediaKeys,
+    source: Arc<str>,
+    has_api: bool,
+) -> control::Settings {
+    let public_url = match config.server.public_url.as_str() {
+        "" => format!("http://{address}"),
+        url => url.to_owned(),
+    };
+    let control = &config.control;
+    control::Settings {
+        flows: config.flows(),
+        pass: MediaPass {
+            // `http` and `https` become `ws` and `wss`.
+            url: format!("ws{}{}", public_url.trim_start_matches("http"), control::MEDIA_PATH),
+            rate: Rate::from_hz(control.media_rate_hz).unwrap_or(Rate::Hz16000),
+            keys,
+            lifetime: Duration::from_secs(control.token_life_s),
+        },
+        public_url,
+        source,
+        has_api,
+        limits: control.limits(),
+    }
 }
 
 /// A gateway that listens.
@@ -161,20 +224,8 @@ impl App {
         sinks: Vec<Box<dyn Sink>>,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
-        Self::start_with(config, sinks, metrics, Extras::default()).await
-    }
-
-    /// As [`App::start`], with what the configuration alone does not give.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn start_with(
-        config: &Config,
-        sinks: Vec<Box<dyn Sink>>,
-        metrics: Option<PrometheusHandle>,
-        extras: Extras,
-    ) -> Result<Self, StartError> {
-        let media_auth = media_auth(config, extras.vonage)?;
+        let (media_auth, keys) = media_keys(config)?;
+        let api = voice_api(config)?;
         let engines = engines(config)?;
         let (vad_name, vad) = detector(config)?;
         let backends = BackendNames {
@@ -192,17 +243,41 @@ impl App {
             ephemeral_max: config.sink.outbox.ephemeral_max,
             live_max: config.server.live_backlog_max,
         };
+        let source: Arc<str> = Arc::from(format!("/sidetone/{}", config.server.name));
+        let (clock, directory) = (Clock::default(), Arc::new(Legs::default()));
+        let outbox = Arc::new(Outbox::start(sinks, limits).map_err(StartError::Thread)?);
+        let settings = control_settings(config, address, keys, Arc::clone(&source), api.is_some());
+        let controller = Controller::new(ControllerParts {
+            settings: Arc::new(settings),
+            clock,
+            outbox: Arc::clone(&outbox),
+            legs: Arc::clone(&directory),
+            creator: api.as_ref().map(|(_, creator)| creator.clone()),
+            api: api.map(|(api, _)| api),
+            requests_max: config.vonage.requests_max,
+        });
+        let vonage = &config.vonage;
+        let keyring = (!vonage.account.is_empty()).then(|| vonage.keyring());
+        let tokens = Tokens::new(&config.api.tokens).map_err(|bad| StartError::Token(format!("api.tokens.{bad}")))?;
         let gateway = Arc::new(Gateway {
             call: Arc::new(config.call_config()),
-            source: Arc::from(format!("/sidetone/{}", config.server.name)),
+            source,
             vad,
             backends,
             pool: pool(config, &engines, &buffers)?,
             buffers,
-            outbox: Outbox::start(sinks, limits).map_err(StartError::Thread)?,
+            outbox,
+            observer: Some(Arc::new(Arc::clone(&controller))),
+            controller: Arc::clone(&controller),
+            door: Door::new(vonage.unsigned, keyring, vonage.policy(), vonage.webhooks_remembered_max),
+            webhook_bytes_max: vonage.webhook_bytes_max,
+            guard: Guard::new(tokens, address),
+            transcripts: Transcripts::new(config.control.transcripts_mib_max << 20),
+            clips: Clips::default(),
             admission: Admission::new(config.server.legs_max),
             media_auth,
-            clock: Clock::default(),
+            directory,
+            clock,
             conversations: Gateway::no_conversations(),
             metrics,
             drain: CancellationToken::new(),
@@ -214,7 +289,9 @@ impl App {
         let patience = Duration::from_millis(config.server.request_timeout_ms);
         let listener = Impatient::new(listener, patience);
         let routes = router(Arc::clone(&gateway));
-        let server = tokio::spawn(async move { axum::serve(listener, routes).with_graceful_shutdown(closed).await });
+        let service = routes.into_make_service_with_connect_info::<Peer>();
+        let server = tokio::spawn(async move { axum::serve(listener, service).with_graceful_shutdown(closed).await });
+        tokio::spawn(controller.keep_time(close.clone()));
         Ok(Self { gateway, address, server, close })
     }
 
@@ -222,6 +299,18 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether media sockets are open to whoever can reach the address.
+    #[must_use]
+    pub fn sockets_are_open(&self) -> bool {
+        self.gateway.media_auth.ways().are_open()
+    }
+
+    /// The live legs, to be told something.
+    #[must_use]
+    pub fn directory(&self) -> &Legs {
+        &self.gateway.directory
     }
 
     /// Waits until every inference thread is warm.
@@ -253,6 +342,8 @@ impl App {
         let _ = tokio::task::spawn_blocking(move || pool.pool.stop()).await;
         let patience_with_peers = Duration::from_millis(gateway.server.send_timeout_ms);
         let _ = tokio::time::timeout(patience_with_peers, gateway.legs.wait()).await;
+        // What was asked of Vonage is heard out; nothing new is asked once nobody calls.
+        let _ = tokio::time::timeout(patience_with_peers, gateway.controller.settle()).await;
         gateway.outbox.end_live();
         close.cancel();
         let abort = server.abort_handle();

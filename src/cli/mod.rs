@@ -73,6 +73,8 @@ enum Ncco {
         /// A JSON file that holds one NCCO
         file: PathBuf,
     },
+    /// Print the NCCO for the application's fallback URL: what callers get while no gateway answers
+    Fallback,
 }
 
 /// Runs the command that the process was called with.
@@ -95,6 +97,11 @@ pub fn run() -> ExitCode {
             let sound = ncco::check(&file, &mut io::stdout().lock());
             sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)
         }
+        Command::Ncco(Ncco::Fallback) => cli
+            .common
+            .load(Vec::new())
+            .and_then(|config| Ok(ncco::fallback(&config, &mut io::stdout().lock())?))
+            .map(|()| ExitCode::SUCCESS),
         Command::Events(options) => events::run(&options),
     };
     match done {

@@ -112,6 +112,61 @@ impl MediaDenied {
     }
 }
 
+/// A webhook was let in.
+#[derive(Debug)]
+pub struct WebhookTaken {
+    /// `answer`, `event` or `fallback`.
+    pub kind: &'static str,
+    /// `handled`, `repeated`, `pending`, or `unattributed`: it says of no call.
+    pub outcome: &'static str,
+}
+
+impl WebhookTaken {
+    /// Counts it.
+    pub fn emit(self) {
+        counter!("sidetone_webhooks_total", "kind" => self.kind, "outcome" => self.outcome).increment(1);
+    }
+}
+
+/// A webhook was not let in, or could not be read.
+#[derive(Debug)]
+pub struct WebhookRefused {
+    /// `answer`, `event` or `fallback`.
+    pub kind: &'static str,
+    /// Why, in one word.
+    pub reason: &'static str,
+}
+
+impl WebhookRefused {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_webhooks_refused_total", "kind" => self.kind, "reason" => self.reason).increment(1);
+        tracing::warn!(kind = self.kind, reason = self.reason, "webhook refused");
+    }
+}
+
+/// Vonage was asked for something.
+#[derive(Debug)]
+pub struct VonageAsked {
+    /// `create`, `hang_up`, `transfer`, `poll`.
+    pub request: &'static str,
+    /// `done`, or the class of the error.
+    pub outcome: &'static str,
+    /// How long it took, retries included.
+    pub took: Duration,
+}
+
+impl VonageAsked {
+    /// Counts it, and logs a failure.
+    pub fn emit(self) {
+        counter!("sidetone_vonage_requests_total", "request" => self.request, "outcome" => self.outcome).increment(1);
+        histogram!("sidetone_vonage_request_seconds", "request" => self.request).record(self.took.as_secs_f64());
+        if self.outcome != "done" {
+            tracing::warn!(request = self.request, outcome = self.outcome, "Vonage did not do it");
+        }
+    }
+}
+
 /// A request to our API was not let in.
 #[derive(Debug)]
 pub struct ApiRefused {

@@ -12,6 +12,8 @@
 //! the scope, the bound and the errors that the table gives them. So none is without a
 //! document, and none is open by mistake.
 
+mod calls;
+mod commands;
 pub mod extract;
 pub mod ncco;
 pub mod openapi;
@@ -19,6 +21,8 @@ pub mod operation;
 pub mod problem;
 pub mod token;
 pub mod types;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -30,6 +34,7 @@ pub use self::extract::{Checked, CheckedQuery};
 pub use self::operation::Operation;
 pub use self::problem::Problem;
 pub use self::token::{Caller, Guard, Peer};
+use super::{Gateway, health, live};
 
 /// The API's routes, each with what `handler` gives for it: best a `match` without a
 /// `_` arm, made with [`Operation::on`]. What is asked for below `/v1` and is none of them
@@ -54,9 +59,29 @@ pub fn router<S: Clone + Send + Sync + 'static>(
         .layer(map_response(problem::shape))
 }
 
-/// A handler for routes that are not there yet: 501.
-pub async fn not_implemented() -> Problem {
-    Problem::new(StatusCode::NOT_IMPLEMENTED)
+/// What each route does.
+pub(super) fn handler(operation: Operation) -> MethodRouter<Arc<Gateway>> {
+    match operation {
+        Operation::ListCalls => operation.on(calls::list),
+        Operation::GetCall => operation.on(calls::one),
+        Operation::GetTranscript => operation.on(calls::transcript),
+        Operation::CreateCall => operation.on(calls::dial),
+        Operation::HangUp => operation.on(commands::hang_up),
+        Operation::Transfer => operation.on(commands::transfer),
+        Operation::Mute => operation.on(commands::mute),
+        Operation::Unmute => operation.on(commands::unmute),
+        Operation::Play => operation.on(commands::play),
+        Operation::Stop => operation.on(commands::stop),
+        Operation::Say => operation.on(commands::say),
+        Operation::PressKeys => operation.on(commands::press),
+        Operation::Pause => operation.on(commands::pause),
+        Operation::Resume => operation.on(commands::resume),
+        Operation::ValidateNcco => operation.on(ncco::validate),
+        Operation::FollowEvents => operation.on(live::follow),
+        Operation::OpenApi => operation.on(openapi::serve),
+        Operation::AsyncApi => operation.on(health::asyncapi),
+        Operation::Schemas => operation.on(health::schemas),
+    }
 }
 
 async fn unknown(uri: Uri) -> Problem {

@@ -28,6 +28,10 @@ fn tokens() -> Tokens {
     Tokens::new(&[token("all", ALL, &Scope::ALL), token("reader", READER, &[Scope::CallsRead])]).unwrap()
 }
 
+async fn not_implemented() -> Problem {
+    Problem::new(StatusCode::NOT_IMPLEMENTED)
+}
+
 /// Serves the API; routes that have no handler here say their operation and the caller.
 async fn serve(tokens: Tokens, listen: &str) -> Api {
     let guard = Guard::new(tokens, listen.parse().unwrap());

@@ -143,10 +143,8 @@ pub struct Participant {
     pub answered_at: Option<String>,
     /// When it ended.
     pub ended_at: Option<String>,
-    /// Whether others do not hear it, because we muted it.
-    pub muted: bool,
-    /// Whether its speech is listened to: `separate`, `mixed`, `none` or `ended`.
-    pub listening: String,
+    /// The media leg that hears it now, where there is one of its own.
+    pub heard_by: Option<String>,
 }
 
 /// `GET /v1/calls/{id}/transcript`
