@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
 use crate::publish::{self, Outbox};
-use crate::server::{Admission, BadMediaAuth, Clock, Gateway, Impatient, MediaAuth, Ways, router};
+use crate::server::{Admission, BadMediaAuth, Clock, Gateway, Impatient, LegObserver, Legs, MediaAuth, Ways, router};
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
 use crate::types::BuildError;
@@ -118,21 +118,13 @@ pub fn sinks(config: &Config) -> Result<Vec<Box<dyn Sink>>, StartError> {
     Ok(sinks)
 }
 
-/// The guard of the media sockets; says aloud when they are open. `vonage`: the accounts
-/// whose signed tokens `media.vonage` accepts.
+/// The guard of the media sockets. `vonage`: the accounts whose signed tokens
+/// `media.vonage` accepts.
 ///
 /// # Errors
 /// [`StartError::Media`], which names the keys to set.
 pub fn media_auth(config: &Config, vonage: Option<(Keyring, Policy)>) -> Result<MediaAuth, StartError> {
-    let auth = MediaAuth::new(Ways::new(&config.media, vonage)?, config.server.listen)?;
-    if auth.ways().are_open() {
-        tracing::warn!(
-            address = %config.server.listen,
-            "MEDIA SOCKETS ARE OPEN to every program on this machine: none of media.token_keys, media.custom and \
-             media.vonage is set"
-        );
-    }
-    Ok(auth)
+    Ok(MediaAuth::new(Ways::new(&config.media, vonage)?, config.server.listen)?)
 }
 
 /// What a gateway can be given besides its configuration.
@@ -140,6 +132,8 @@ pub fn media_auth(config: &Config, vonage: Option<(Keyring, Policy)>) -> Result<
 pub struct Extras {
     /// Accounts whose signed tokens open media sockets, where `media.vonage` says so.
     pub vonage: Option<(Keyring, Policy)>,
+    /// Is told of legs as they come and go.
+    pub observer: Option<Arc<dyn LegObserver>>,
 }
 
 /// A gateway that listens.
@@ -202,6 +196,8 @@ impl App {
             outbox: Outbox::start(sinks, limits).map_err(StartError::Thread)?,
             admission: Admission::new(config.server.legs_max),
             media_auth,
+            directory: Legs::default(),
+            observer: extras.observer,
             clock: Clock::default(),
             conversations: Gateway::no_conversations(),
             metrics,
@@ -222,6 +218,18 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether media sockets are open to whoever can reach the address.
+    #[must_use]
+    pub fn sockets_are_open(&self) -> bool {
+        self.gateway.media_auth.ways().are_open()
+    }
+
+    /// The live legs, to be told something.
+    #[must_use]
+    pub fn directory(&self) -> &Legs {
+        &self.gateway.directory
     }
 
     /// Waits until every inference thread is warm.

@@ -49,6 +49,39 @@ impl Resampler {
     }
 }
 
+/// Converts a whole recording: 16-bit mono, its length kept to the sample, without the
+/// filter's delay. Takes time and memory with its length: not for the path of a frame.
+#[must_use]
+pub fn convert(samples: &[i16], from: Rate, to: Rate) -> Vec<i16> {
+    if from == to {
+        return samples.to_vec();
+    }
+    let (block, out_block) = (from.frame_samples(), to.frame_samples());
+    let mut fft = Fft::<f32>::new(from.hz() as usize, to.hz() as usize, block, 1, FixedSync::Both)
+        .expect("rates of 8, 16 and 24 kHz divide into frames of 20 ms");
+    let wanted = (samples.len() as u64 * u64::from(to.hz())).div_ceil(u64::from(from.hz())) as usize;
+    let delay = fft.output_delay();
+    let (mut input, mut output) = (vec![0.0; block], vec![0.0; out_block]);
+    let mut converted = Vec::with_capacity(wanted + delay + out_block);
+    let mut blocks = samples.chunks(block);
+    while converted.len() < wanted + delay {
+        // Silence after the end drives out what the filter holds.
+        let samples = blocks.next().unwrap_or_default();
+        input.fill(0.0);
+        input.iter_mut().zip(samples).for_each(|(float, int)| *float = f32::from(*int));
+        let (Ok(from), Ok(mut to)) =
+            (SequentialSlice::new(&input, 1, block), SequentialSlice::new_mut(&mut output, 1, out_block))
+        else {
+            unreachable!("both buffers were made for exactly these sizes");
+        };
+        fft.process_into_buffer(&from, &mut to, None).expect("both buffers hold exactly one block");
+        converted.extend(output.iter().map(|float| float.round_ties_even() as i16));
+    }
+    converted.drain(..delay);
+    converted.truncate(wanted);
+    converted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +120,23 @@ mod tests {
         let out = resampled(Rate::Hz24000, &sine(Rate::Hz24000, 10_500.0, 1.0));
         let peak = out[1600..14_400].iter().map(|s| s.unsigned_abs()).max().unwrap();
         assert!(peak < 80, "10.5 kHz came through as an alias with peak {peak}");
+    }
+
+    #[test]
+    fn a_recording_keeps_its_place_and_length_at_any_rate() {
+        for from in Rate::ALL {
+            for to in Rate::ALL {
+                let (recording, expected) = (sine(from, 440.0, 0.505), sine(to, 440.0, 0.505));
+                let got = convert(&recording, from, to);
+                assert!(got.len().abs_diff(expected.len()) <= 1, "{from} to {to}: {} samples", got.len());
+                // Away from the ends, where the filter hears silence before and after.
+                let worst = (to.frame_samples()..expected.len() - to.frame_samples())
+                    .map(|at| got[at].abs_diff(expected[at]))
+                    .max();
+                assert!(worst < Some(400), "{from} to {to}: off by {worst:?} of 8000");
+            }
+        }
+        assert!(convert(&[], Rate::Hz8000, Rate::Hz24000).is_empty());
     }
 
     #[test]

@@ -26,6 +26,15 @@ fn kept(reason: &str) -> &str {
 }
 
 impl Call {
+    /// The leg's conversation was paused before the leg connected, or before it named it:
+    /// nothing it has sent so far is heard. Of use until the first message is taken.
+    pub fn start_paused(&mut self, reason: &str) {
+        if let Phase::Waiting { turns, .. } = &mut self.phase {
+            self.paused = true;
+            *turns = vec![Turn { at: 0, asked: self.opened, paused: true, reason: kept(reason).to_owned() }];
+        }
+    }
+
     /// Pauses, or resumes. What is so already stays so, and nothing is published.
     pub(super) fn on_capture(&mut self, now: Moment, paused: bool, reason: &str) {
         if !self.listening() || self.paused == paused {

@@ -184,7 +184,7 @@ impl Call {
                     self.finish(now);
                 }
             }
-            Input::Play(playback) => self.on_play(playback),
+            Input::Play(playback) => self.on_play(now, playback),
             Input::StopPlayback => self.on_stop_playback(now),
             Input::Timeout => {}
             Input::Drain => {

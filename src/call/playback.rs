@@ -19,7 +19,7 @@
 //! - a frame is exactly 20 ms; the last one of a playback ends in silence;
 //! - never is more sent than the lead ahead of what can have been heard;
 //! - after a `clear` nothing is sent until it is answered, or its time is over;
-//! - every playback taken has exactly one outcome.
+//! - every playback taken has exactly one outcome, in the order taken.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -153,6 +153,14 @@ pub(super) struct Over {
     pub(super) played_ms: u64,
     pub(super) length_ms: u64,
     pub(super) confirmed: bool,
+}
+
+impl Over {
+    /// How a playback ended that came after the leg.
+    pub(super) fn unheard(playback: Playback) -> Self {
+        let Playback { id, length_ms, .. } = playback;
+        Self { id, outcome: PlaybackOutcome::HungUp, played_ms: 0, length_ms, confirmed: false }
+    }
 }
 
 /// A playback that is not over.

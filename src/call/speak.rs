@@ -10,8 +10,12 @@ use crate::event::body::PlaybackEnded;
 use crate::types::Moment;
 
 impl Call {
-    /// Plays something, or says why not.
-    pub(super) fn on_play(&mut self, playback: Playback) {
+    /// Plays something, or says why not. What comes just too late for a leg that has ended
+    /// is played to nobody, and has its outcome like what came before.
+    pub(super) fn on_play(&mut self, now: Moment, playback: Playback) {
+        if matches!(self.phase, Phase::Tail { .. }) {
+            return self.tell(now, Over::unheard(playback));
+        }
         let id = playback.id().clone();
         let taken = if !matches!(self.phase, Phase::Live) {
             Err(PlayRefused::NotLive)

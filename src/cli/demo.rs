@@ -15,7 +15,7 @@ use super::console::Console;
 use super::{Common, Done, Failure};
 use crate::app::{self, App};
 use crate::audio::wav::{self, Wav};
-use crate::config::Config;
+use crate::config::{Config, Media};
 use crate::simulator::player::{self, Leg};
 use crate::sink::{Sink, file::JsonLines};
 
@@ -65,7 +65,8 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     if let Some(brokers) = &options.kafka {
         settings.push(("sink.kafka.bootstrap", text(brokers.clone())));
     }
-    let config = common.load(settings)?;
+    // It is its own peer, on loopback, and shows nothing for itself.
+    let config = Config { media: Media::default(), ..common.load(settings)? };
     let call = match &options.wav {
         Some(path) => wav::read(path)?,
         None => wav::decode(Cursor::new(DEMO_CALL), Path::new("the demo call"))?,

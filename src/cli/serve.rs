@@ -46,6 +46,13 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     super::runtime()?.block_on(async move {
         let sinks = app::sinks(&config)?;
         let app = App::start(&config, sinks, Some(metrics)).await?;
+        if app.sockets_are_open() {
+            tracing::warn!(
+                address = %app.address(),
+                "MEDIA SOCKETS ARE OPEN to every program on this machine: none of media.token_keys, media.custom and \
+                 media.vonage is set"
+            );
+        }
         tokio::spawn(async move {
             // Histograms keep what nobody scraped until this is called.
             let mut every = tokio::time::interval(std::time::Duration::from_secs(5));

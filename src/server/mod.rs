@@ -14,10 +14,12 @@ mod clock;
 mod conversations;
 mod health;
 mod leg;
+mod legs;
 mod listener;
 mod live;
 mod media;
 mod media_auth;
+mod presence;
 
 use std::sync::Arc;
 
@@ -30,6 +32,9 @@ use tokio_util::task::TaskTracker;
 pub use self::admission::Admission;
 pub use self::clock::Clock;
 use self::conversations::Conversations;
+pub use self::legs::{
+    COMMANDS_MAX, Capture, Command, CommandRefused, LegHandle, LegInfo, LegObserver, Legs, PAUSED_MAX, TooManyPaused,
+};
 pub use self::listener::Impatient;
 pub use self::media_auth::{BadMediaAuth, CLOCK_MAX, Denied, MediaAuth, Pass, Shown, Ways};
 use crate::call::{BackendNames, CallConfig};
@@ -58,6 +63,10 @@ pub struct Gateway {
     pub outbox: Outbox,
     /// Who may come in.
     pub admission: Admission,
+    /// The live legs, and which conversations are paused.
+    pub directory: Legs,
+    /// Is told of legs as they come and go.
+    pub observer: Option<Arc<dyn LegObserver>>,
     /// Who may open a media socket.
     pub media_auth: MediaAuth,
     /// The process's clock.

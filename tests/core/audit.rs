@@ -196,6 +196,14 @@ impl Audit {
         }
     }
 
+    /// To be told that the leg is told that its conversation was paused all along.
+    pub(crate) fn start_paused(&mut self) {
+        if !self.started() && self.listening {
+            self.paused = true;
+            self.early_turns = vec![(0, true)];
+        }
+    }
+
     // --- inputs -------------------------------------------------------------
 
     /// To be told of an input before the leg is.

@@ -92,6 +92,12 @@ impl Leg {
         self.call.join(conversation, Duration::from_millis(ms));
     }
 
+    /// Tells the leg that its conversation is paused, whatever it has heard so far.
+    pub(crate) fn start_paused(&mut self) {
+        self.audit.start_paused();
+        self.call.start_paused("card");
+    }
+
     /// Hands in one input and gives what came of it.
     pub(crate) fn give(&mut self, now: Moment, input: Input<'_>) -> Vec<Output> {
         let room = self.room_for(&input);

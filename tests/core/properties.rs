@@ -74,6 +74,8 @@ enum Step {
     Closed(Option<PeerFault>),
     /// It turns out to belong to a conversation that began this long before.
     Join(u64),
+    /// And that one is paused.
+    StartPaused,
     /// Time passes, and the leg is woken when it asked to be.
     Pass(u64),
     /// Time passes, and nobody wakes the leg.
@@ -161,6 +163,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Drain),
         1 => fault.prop_map(Step::Closed),
         1 => (0..1000_u64).prop_map(Step::Join),
+        1 => Just(Step::StartPaused),
         8 => span().prop_map(Step::Pass),
         3 => span().prop_map(Step::Oversleep),
         2 => span().prop_map(Step::Back),
@@ -342,6 +345,7 @@ impl Driver {
             Step::Timeout => self.give(Input::Timeout),
             Step::Drain => self.give(Input::Drain),
             Step::Closed(fault) => self.give(Input::Closed(*fault)),
+            Step::StartPaused => self.leg.start_paused(),
             Step::Join(ms) => self.leg.join(*ms),
             Step::Pass(ms) => self.pass(*ms),
             Step::Oversleep(ms) => self.now = self.now + Duration::from_millis(*ms),

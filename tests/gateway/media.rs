@@ -1,21 +1,25 @@
 //! Who may open a media socket, and what the gateway says to it.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::{Value, json};
 use sidetone::app::{App, Extras};
+use sidetone::call::BadPlayback;
 use sidetone::config::{self, Config, Source};
-use sidetone::types::{ConversationId, LegId, Private, Speaker, WallTime};
+use sidetone::event::body::LegEnded;
+use sidetone::server::{Command, CommandRefused, LegHandle, LegInfo, LegObserver};
+use sidetone::types::{ConversationId, LegId, Private, Rate, Speaker, WallTime};
 use sidetone::vonage::media_token::{MediaClaims, MediaKeys};
 use sidetone::vonage::signature::{Claims, Keyring, Payload, Policy, sign};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::support::events::{Follower, text};
-use super::support::hello;
-use super::support::peer::{Back, Peer, head, request};
+use super::support::events::{Follower, Sent, kind, number, text};
+use super::support::peer::{BINARY, Back, Peer, TEXT, head, request};
 use super::support::process::{self, Gateway};
-use super::support::within;
+use super::support::{DTMF, bytes, hello, speech, until, within};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const OLD_KEY: &str = "fedcba9876543210fedcba9876543210";
@@ -218,6 +222,199 @@ async fn without_any_of_the_three_sockets_are_open_on_loopback_only() {
     assert!(said.code == Some(1) && said.err.contains("media.vonage is true, but no account"), "{}", said.err);
 }
 
-/// The longest that a test's gateway may wait for an echo that never comes.
-#[allow(dead_code, reason = "used by the playback tests")]
-const SOON: Duration = Duration::from_millis(200);
+// --- commands -----------------------------------------------------------------------
+
+/// A leg that has said hello at 8 kHz, and what it is known as.
+async fn live(app: &App, watch: &mut Follower, conversation: &str) -> (Peer, LegHandle) {
+    let mut peer = Peer::connect(app.address(), &format!("?conversation={conversation}&role=caller")).await;
+    peer.text(&hello(8_000)).await;
+    let started = watch.wait("leg.started.v1", conversation).await;
+    let leg = LegId::parse(text(&started, "/data/leg")).unwrap();
+    let handle = until("the leg to be in the directory with its rate", || {
+        std::future::ready(app.directory().find(&leg).filter(|handle| handle.info().rate.is_some()))
+    });
+    (peer, handle.await)
+}
+
+/// The next event of this type among those that were not looked at yet.
+async fn coming(watch: &mut Follower, wanted: &str) -> Value {
+    loop {
+        let sent = watch.next().await.unwrap_or_else(|| panic!("the live stream ended without {wanted}"));
+        if sent.kind == wanted {
+            return sent.json();
+        }
+    }
+}
+
+async fn talk(peer: &mut Peer) {
+    for frame in bytes(&speech()).chunks(320) {
+        peer.binary(frame).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_for_every_leg_of_the_conversation_and_for_those_to_come() {
+    let (app, _folder) = app("", Extras::default()).await;
+    let mut watch = Follower::connect(app.address(), "").await;
+    let conversation = ConversationId::parse(CALL).unwrap();
+    let (mut caller, _) = live(&app, &mut watch, CALL).await;
+    caller.text(DTMF).await;
+    coming(&mut watch, "dtmf.v1").await;
+    assert_eq!(app.directory().pause(&conversation, "card_number"), Ok(1));
+    let paused = coming(&mut watch, "capture.paused.v1").await;
+    assert_eq!(text(&paused, "/data/reason"), "card_number");
+    talk(&mut caller).await;
+    caller.text(DTMF).await;
+
+    // Named by its first message only, and having spoken before it.
+    let mut late = Peer::connect(app.address(), "").await;
+    talk(&mut late).await;
+    late.text(&format!(
+        r#"{{"event":"websocket:connected","content-type":"audio/l16;rate=8000","conversation":"{CALL}","role":"agent"}}"#
+    ))
+    .await;
+    let paused = coming(&mut watch, "capture.paused.v1").await;
+    assert_eq!(text(&paused, "/data/speaker"), "agent");
+    assert_eq!(app.directory().of(&conversation).len(), 2);
+    assert_eq!(late.hang_up().await, Back::Close(1000));
+    let ended = coming(&mut watch, "leg.ended.v1").await;
+    let samples = speech().len() as u64;
+    assert_eq!((number(&ended, "/data/ledger/received"), number(&ended, "/data/ledger/paused")), (samples, samples));
+    assert_eq!(number(&ended, "/data/characteristics/segments"), 0);
+
+    assert_eq!(app.directory().resume(&conversation, "done"), 1);
+    coming(&mut watch, "capture.resumed.v1").await;
+    caller.text(DTMF).await;
+    coming(&mut watch, "dtmf.v1").await;
+    assert_eq!(caller.hang_up().await, Back::Close(1000));
+    let ended = coming(&mut watch, "leg.ended.v1").await;
+    assert_eq!((number(&ended, "/data/ledger/paused"), number(&ended, "/data/characteristics/dtmf")), (samples, 2));
+    app.stop().await;
+    let events: Vec<_> = watch.rest().await.iter().map(Sent::json).collect();
+    let texts =
+        events.iter().filter(|event| kind(event).starts_with("transcript.") || kind(event).starts_with("speech."));
+    assert_eq!(texts.count(), 0, "{events:#?}");
+}
+
+/// The next frame of audio, or the text that comes instead.
+async fn next(peer: &mut Peer) -> Result<Vec<u8>, Value> {
+    loop {
+        match within("something from the gateway", peer.read()).await.expect("the gateway is gone") {
+            (BINARY, frame) => return Ok(frame),
+            (TEXT, text) => return Err(serde_json::from_slice(&text).unwrap()),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_played_arrives_frame_by_frame_and_gives_way_to_speech() {
+    let (app, _folder) = app("[playback]\nlead_ms = 60", Extras::default()).await;
+    let mut watch = Follower::connect(app.address(), "").await;
+    let (mut peer, leg) = live(&app, &mut watch, CALL).await;
+
+    // As it is, to the last sample, silence after it; then the mark.
+    let samples: Arc<[i16]> = (0..1_000).map(|n| n * 7).collect();
+    leg.play("greeting", Arc::clone(&samples), Rate::Hz8000, true).await.unwrap();
+    let mut expected = bytes(&samples);
+    expected.resize(7 * 320, 0);
+    let mut played = Vec::new();
+    let mark = loop {
+        match next(&mut peer).await {
+            Ok(frame) => {
+                assert_eq!(frame.len(), 320);
+                played.extend(frame);
+            }
+            Err(text) => break text,
+        }
+    };
+    assert_eq!((played, &mark["action"], &mark["payload"]["mark"]), (expected, &"notify".into(), &"greeting".into()));
+    peer.text(&json!({"event": "websocket:notify", "payload": mark["payload"]}).to_string()).await;
+    let ended = coming(&mut watch, "playback.ended.v1").await;
+    assert_eq!((text(&ended, "/data/outcome"), number(&ended, "/data/played_ms")), ("played", 125));
+    assert_eq!(ended["data"]["confirmed"], true);
+
+    // Converted from another rate; too long a one is refused before anything is done.
+    let tone: Arc<[i16]> = vec![1_000; 24_000 * 20].into();
+    leg.play("offer", tone, Rate::Hz24000, true).await.unwrap();
+    leg.play("waiting", Arc::clone(&samples), Rate::Hz8000, false).await.unwrap();
+    let long = leg.play("long", vec![0; 24_000 * 61].into(), Rate::Hz24000, true).await;
+    assert_eq!(long, Err(CommandRefused::Playback(BadPlayback::TooLong)));
+    for _ in 0..5 {
+        assert_eq!(next(&mut peer).await.expect("a frame").len(), 320);
+    }
+    talk(&mut peer).await;
+    let cleared = loop {
+        if let Err(text) = next(&mut peer).await {
+            break text;
+        }
+    };
+    assert_eq!(cleared, json!({"action": "clear"}));
+    peer.text(r#"{"event":"websocket:cleared"}"#).await;
+    let ended = coming(&mut watch, "playback.ended.v1").await;
+    assert_eq!((text(&ended, "/data/playback"), text(&ended, "/data/outcome")), ("offer", "barged_in"));
+    assert!((1..20_000).contains(&number(&ended, "/data/played_ms")), "{ended}");
+    let ended = coming(&mut watch, "playback.ended.v1").await;
+    assert_eq!((text(&ended, "/data/playback"), number(&ended, "/data/played_ms")), ("waiting", 0));
+
+    // Nothing of it comes after the clear: the next frame is the next playback's.
+    leg.play("answer", vec![i16::MAX; 160].into(), Rate::Hz8000, false).await.unwrap();
+    assert_eq!(next(&mut peer).await, Ok(bytes(&[i16::MAX; 160])));
+    leg.try_send(Command::Close).unwrap();
+    assert_eq!(peer.back().await, Back::Close(1000));
+    let ended = coming(&mut watch, "playback.ended.v1").await;
+    assert!(["hung_up", "played"].contains(&text(&ended, "/data/outcome")), "{ended}");
+    assert_eq!(text(&coming(&mut watch, "leg.ended.v1").await, "/data/reason"), "closed");
+    assert_eq!(leg.play("late", samples, Rate::Hz8000, true).await, Err(CommandRefused::Gone));
+    app.stop().await;
+}
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl LegObserver for Notes {
+    fn connected(&self, leg: &LegInfo) {
+        let LegInfo { conversation, speaker, rate, .. } = leg;
+        self.0.lock().unwrap().push(format!("{conversation} {speaker} connected {rate:?}"));
+    }
+
+    fn ended(&self, leg: &LegInfo, ended: Option<&LegEnded>) {
+        let reason = ended.map_or("died", |ended| &ended.reason);
+        self.0.lock().unwrap().push(format!("{} {} ended: {reason}", leg.conversation, leg.speaker));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_is_told_of_each_leg_once_when_it_comes_and_once_when_it_goes() {
+    let notes = Arc::new(Notes::default());
+    let observer: Arc<dyn LegObserver> = Arc::clone(&notes) as _;
+    let (app, _folder) = app("", Extras { observer: Some(observer), ..Extras::default() }).await;
+    let mut watch = Follower::connect(app.address(), "").await;
+    let (peer, _) = live(&app, &mut watch, "CON-hangup").await;
+    assert_eq!(peer.hang_up().await, Back::Close(1000));
+    watch.wait("leg.ended.v1", "CON-hangup").await;
+    let (peer, _) = live(&app, &mut watch, "CON-reset").await;
+    peer.reset();
+    watch.wait("leg.ended.v1", "CON-reset").await;
+    // Hangs up without a word.
+    let peer = Peer::connect(app.address(), "?conversation=CON-silent").await;
+    assert_eq!(peer.hang_up().await, Back::Close(1000));
+    watch.wait("leg.ended.v1", "CON-silent").await;
+    let (mut peer, _) = live(&app, &mut watch, "CON-drain").await;
+    app.stop().await;
+    assert_eq!(peer.back().await, Back::Close(1001));
+    let mut notes = notes.0.lock().unwrap().clone();
+    notes.sort();
+    let expected = [
+        "CON-drain caller connected Some(Hz8000)",
+        "CON-drain caller ended: drained",
+        "CON-hangup caller connected Some(Hz8000)",
+        "CON-hangup caller ended: hangup",
+        "CON-reset caller connected Some(Hz8000)",
+        "CON-reset caller ended: connection_lost",
+        "CON-silent unknown connected Some(Hz16000)",
+        "CON-silent unknown ended: hangup",
+    ];
+    assert_eq!(notes, expected);
+}
