@@ -21,8 +21,8 @@ use crate::publish::{self, Outbox};
 use crate::server::api::token::Tokens;
 use crate::server::api::{Guard, Peer};
 use crate::server::{
-    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, Legs, MediaAuth,
-    Transcripts, Ways, router,
+    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
+    MediaAuth, Transcripts, Ways, router,
 };
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
@@ -224,6 +224,19 @@ impl App {
         sinks: Vec<Box<dyn Sink>>,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
+        Self::start_observed(config, sinks, metrics, Vec::new()).await
+    }
+
+    /// As [`App::start`]; `observers` are told of media legs as well as the controller is.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_observed(
+        config: &Config,
+        sinks: Vec<Box<dyn Sink>>,
+        metrics: Option<PrometheusHandle>,
+        mut observers: Vec<Arc<dyn LegObserver>>,
+    ) -> Result<Self, StartError> {
         let (media_auth, keys) = media_keys(config)?;
         let api = voice_api(config)?;
         let engines = engines(config)?;
@@ -256,6 +269,7 @@ impl App {
             api: api.map(|(api, _)| api),
             requests_max: config.vonage.requests_max,
         });
+        observers.push(Arc::new(Arc::clone(&controller)));
         let vonage = &config.vonage;
         let keyring = (!vonage.account.is_empty()).then(|| vonage.keyring());
         let tokens = Tokens::new(&config.api.tokens).map_err(|bad| StartError::Token(format!("api.tokens.{bad}")))?;
@@ -267,7 +281,7 @@ impl App {
             pool: pool(config, &engines, &buffers)?,
             buffers,
             outbox,
-            observer: Some(Arc::new(Arc::clone(&controller))),
+            observers,
             controller: Arc::clone(&controller),
             door: Door::new(vonage.unsigned, keyring, vonage.policy(), vonage.webhooks_remembered_max),
             webhook_bytes_max: vonage.webhook_bytes_max,

@@ -425,10 +425,10 @@ mod tests {
         for n in 0..PAUSED_MAX {
             legs.pause(&id(&format!("CON-{n}")), "x").unwrap();
         }
-        assert_eq!((legs.pause(&id("CON-0"), "y"), legs.pause(&id("one more"), "y")), (Ok(0), Err(TooManyPaused)));
+        assert_eq!((legs.pause(&id("CON-0"), "y"), legs.pause(&id("one-more"), "y")), (Ok(0), Err(TooManyPaused)));
         legs.resume(&id("CON-0"), "z");
-        assert_eq!(legs.pause(&id("one more"), &"é".repeat(40)), Ok(0));
-        assert_eq!(legs.capture(&id("one more")).unwrap().reason.len(), REASON_LEN_MAX);
+        assert_eq!(legs.pause(&id("one-more"), &"é".repeat(40)), Ok(0));
+        assert_eq!(legs.capture(&id("one-more")).unwrap().reason.len(), REASON_LEN_MAX);
     }
 
     #[test]

@@ -302,7 +302,8 @@ mod tests {
         let signature = Denied::Token(BadMediaToken::Signature);
         let malformed = Denied::Vonage(BadSignature::Malformed);
         // Ways, query, header, outcome.
-        let rows: &[((bool, bool, bool), Option<&str>, Option<&str>, Result<Pass, Denied>)] = &[
+        type Row<'a> = ((bool, bool, bool), Option<&'a str>, Option<&'a str>, Result<Pass, Denied>);
+        let rows: &[Row<'_>] = &[
             ((false, false, false), None, None, Ok(Pass::Open)),
             ((false, false, false), Some("x"), Some("y"), Ok(Pass::Open)),
             ((true, false, false), Some(&good), None, Ok(pass.clone())),

@@ -88,8 +88,8 @@ pub struct Gateway {
     pub admission: Admission,
     /// The live legs, and which conversations are paused.
     pub directory: Arc<Legs>,
-    /// Is told of legs as they come and go.
-    pub observer: Option<Arc<dyn LegObserver>>,
+    /// Are told of legs as they come and go.
+    pub observers: Vec<Arc<dyn LegObserver>>,
     /// Who may open a media socket.
     pub media_auth: MediaAuth,
     /// The process's clock.

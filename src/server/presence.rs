@@ -68,7 +68,7 @@ impl Presence {
                 self.gateway.outbox.publish(event);
                 self.gateway.directory.tell(&mut self.handle, info);
                 self.observed = true;
-                if let Some(observer) = &self.gateway.observer {
+                for observer in &self.gateway.observers {
                     observer.connected(self.handle.info());
                 }
             }
@@ -87,10 +87,8 @@ impl Presence {
     }
 
     fn ended(&mut self, ended: Option<&LegEnded>) {
-        if std::mem::take(&mut self.observed)
-            && let Some(observer) = &self.gateway.observer
-        {
-            observer.ended(self.handle.info(), ended);
+        if std::mem::take(&mut self.observed) {
+            self.gateway.observers.iter().for_each(|observer| observer.ended(self.handle.info(), ended));
         }
     }
 }

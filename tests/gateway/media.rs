@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use sidetone::app::{App, Extras};
+use sidetone::app::App;
 use sidetone::call::BadPlayback;
 use sidetone::config::{self, Config, Source};
 use sidetone::event::body::LegEnded;
 use sidetone::server::{Command, CommandRefused, LegHandle, LegInfo, LegObserver};
 use sidetone::types::{ConversationId, LegId, Private, Rate, Speaker, WallTime};
 use sidetone::vonage::media_token::{MediaClaims, MediaKeys};
-use sidetone::vonage::signature::{Claims, Keyring, Payload, Policy, sign};
+use sidetone::vonage::signature::{Claims, Payload, sign};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -169,9 +169,9 @@ async fn an_agreed_value_opens_as_it_stands() {
 }
 
 /// A gateway in this process.
-async fn app(more: &str, extras: Extras) -> (App, tempfile::TempDir) {
+async fn app(more: &str, observers: Vec<Arc<dyn LegObserver>>) -> (App, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let app = App::start_with(&in_process(&folder, more), Vec::new(), None, extras).await.unwrap();
+    let app = App::start_observed(&in_process(&folder, more), Vec::new(), None, observers).await.unwrap();
     app.warm().await.unwrap();
     (app, folder)
 }
@@ -184,10 +184,8 @@ fn in_process(folder: &tempfile::TempDir, more: &str) -> Config {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_platforms_own_token_opens_one_socket() {
-    let mut keyring = Keyring::default();
-    keyring.add("a1b2c3d4", Private("signature secret".to_owned())).unwrap();
-    let extras = Extras { vonage: Some((keyring, Policy::default())), ..Extras::default() };
-    let (app, _folder) = app("[media]\nvonage = true", extras).await;
+    let account = "[[vonage.account]]\napi_key = \"a1b2c3d4\"\nsignature_secrets = [\"signature secret\"]\n[media]\nvonage = true";
+    let (app, _folder) = app(account, Vec::new()).await;
     let jwt = |secret: &str, jti: &str, age_s: i64| {
         let made = WallTime(wall().0 - age_s * 1_000_000);
         sign(secret, &Claims::of(Payload::Handshake, "a1b2c3d4", jti, made))
@@ -254,7 +252,7 @@ async fn talk(peer: &mut Peer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_holds_for_every_leg_of_the_conversation_and_for_those_to_come() {
-    let (app, _folder) = app("", Extras::default()).await;
+    let (app, _folder) = app("", Vec::new()).await;
     let mut watch = Follower::connect(app.address(), "").await;
     let conversation = ConversationId::parse(CALL).unwrap();
     let (mut caller, _) = live(&app, &mut watch, CALL).await;
@@ -309,7 +307,7 @@ async fn next(peer: &mut Peer) -> Result<Vec<u8>, Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_played_arrives_frame_by_frame_and_gives_way_to_speech() {
-    let (app, _folder) = app("[playback]\nlead_ms = 60", Extras::default()).await;
+    let (app, _folder) = app("[playback]\nlead_ms = 60", Vec::new()).await;
     let mut watch = Follower::connect(app.address(), "").await;
     let (mut peer, leg) = live(&app, &mut watch, CALL).await;
 
@@ -389,7 +387,7 @@ impl LegObserver for Notes {
 async fn an_observer_is_told_of_each_leg_once_when_it_comes_and_once_when_it_goes() {
     let notes = Arc::new(Notes::default());
     let observer: Arc<dyn LegObserver> = Arc::clone(&notes) as _;
-    let (app, _folder) = app("", Extras { observer: Some(observer), ..Extras::default() }).await;
+    let (app, _folder) = app("", vec![observer]).await;
     let mut watch = Follower::connect(app.address(), "").await;
     let (peer, _) = live(&app, &mut watch, "CON-hangup").await;
     assert_eq!(peer.hang_up().await, Back::Close(1000));
