@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// Holds a value that may be published, but never printed by accident.
 ///
 /// `Debug` shows only that something is there. There is no `Display`.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
 pub struct Private<T>(pub T);
 
 impl<T> fmt::Debug for Private<T> {
