@@ -1,3 +1,6 @@
 //! An offline Vonage: dials our media socket the way the platform does.
 
+pub mod bucket;
+pub mod fault;
 pub mod player;
+pub mod voice;
