@@ -9,4 +9,5 @@ pub mod playback;
 pub mod player;
 pub mod recording;
 pub mod script;
+pub mod stage;
 pub mod voice;
