@@ -4,3 +4,4 @@ pub mod bucket;
 pub mod fault;
 pub mod player;
 pub mod voice;
+pub mod webhook;
