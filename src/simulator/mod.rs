@@ -3,5 +3,6 @@
 pub mod bucket;
 pub mod fault;
 pub mod player;
+pub mod rest;
 pub mod voice;
 pub mod webhook;

@@ -8,6 +8,7 @@ mod attempt;
 mod lane;
 mod tally;
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ use crate::vonage::wire::Map;
 pub const ATTEMPTS: usize = 2;
 /// Webhooks on their way at one time when nothing else is set. More wait.
 pub const IN_FLIGHT_DEFAULT: usize = 64;
+
+/// What [`Settings::pace`] can be.
+pub const PACE: RangeInclusive<f64> = 0.001..=1000.0;
 
 /// How webhooks are sent.
 #[derive(Debug, Clone)]
@@ -50,7 +54,7 @@ pub struct Settings {
     pub retry_plain_events: bool,
     /// Webhooks on their way at one time, at least 1.
     pub in_flight_max: usize,
-    /// Times faster than real time, above 0. Divides every time above and every delay.
+    /// Times faster than real time, within [`PACE`]. Divides every time above and every delay.
     pub pace: f64,
     /// What goes wrong on purpose.
     pub faults: Faults,
@@ -88,9 +92,12 @@ pub struct Signing {
 /// The sender could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BadSender {
-    /// `pace` is not above 0, or not finite.
-    #[error("pace is {0}: expected a number above 0")]
-    Pace(f64),
+    /// `pace` is not within [`PACE`].
+    #[error("pace is {pace}: expected {} to {}", PACE.start(), PACE.end())]
+    Pace {
+        /// What was asked for.
+        pace: f64,
+    },
     /// The HTTP client could not be made.
     #[error("the webhook sender cannot start: {0}")]
     Client(#[from] reqwest::Error),
@@ -130,8 +137,8 @@ impl Sender {
     /// # Errors
     /// [`BadSender`].
     pub fn new(settings: Settings) -> Result<Self, BadSender> {
-        if !settings.pace.is_finite() || settings.pace <= 0.0 {
-            return Err(BadSender::Pace(settings.pace));
+        if !PACE.contains(&settings.pace) {
+            return Err(BadSender::Pace { pace: settings.pace });
         }
         let client = Client::new(settings.connect_timeout.div_f64(settings.pace), settings.signing.clone())?;
         let in_flight = Semaphore::new(settings.in_flight_max.clamp(1, Semaphore::MAX_PERMITS));

@@ -189,8 +189,7 @@ fn failure(error: &reqwest::Error) -> Outcome {
     }
     let mut causes = std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
     // A certificate that does not hold reaches us as data that cannot be read.
-    let bad_tls = causes.any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
-    });
+    let bad_tls = causes
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData));
     if error.is_builder() || bad_tls { Outcome::Unsendable } else { Outcome::Broken }
 }

@@ -131,8 +131,7 @@ fn signing() -> Signing {
 fn believed(seen: &Seen) -> String {
     let mut keyring = Keyring::default();
     keyring.add("a1b2c3d4", Private("signature secret".into())).unwrap();
-    let policy =
-        Policy { application_id: Some("aaaa".into()), query_hash: QueryHash::Required, ..Default::default() };
+    let policy = Policy { application_id: Some("aaaa".into()), query_hash: QueryHash::Required, ..Default::default() };
     let now = WallTime(chrono::Utc::now().timestamp_micros());
     keyring.verify(seen.authorization.as_deref(), seen.payload(), &policy, now).unwrap().jti
 }
