@@ -251,8 +251,8 @@ impl Leg {
         act
     }
 
-    /// 20 ms of what it hears. Gives the recordings that are over.
-    pub(super) fn hear(&mut self, said: Option<&Frame>, mixed: Frame) -> Vec<Recording> {
+    /// 20 ms of what it hears, due at `at`. Gives the recordings that are over.
+    pub(super) fn hear(&mut self, said: Option<&Frame>, mixed: Frame, at: Duration) -> Vec<Recording> {
         let mut heard = mixed;
         if let Some(announcement) = &mut self.announcement {
             if let Some(frame) = announcement.tick() {
@@ -265,7 +265,7 @@ impl Leg {
         match &self.source {
             Source::None => return Vec::new(),
             Source::Person(_) => self.counts.sent += 1,
-            Source::Socket(line) => match line.out.try_send(Outgoing::Frame(Box::new(heard))) {
+            Source::Socket(line) => match line.out.try_send(Outgoing::Frame(Box::new(heard), at)) {
                 Ok(()) => self.counts.sent += 1,
                 Err(_) => self.counts.congested += 1,
             },

@@ -4,9 +4,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::events::KEY_MS;
 use super::leg::{Command, EndBy, Leg, LegId, Source};
 use crate::simulator::mixer::{Full, Member, Room};
 use crate::simulator::person::{Surroundings, Voice};
@@ -161,8 +163,8 @@ impl World {
         self.legs.values().filter(|leg| leg.is_alive() && leg.parent.as_ref() == Some(parent))
     }
 
-    /// 20 ms pass in every conversation.
-    pub(super) fn tick(&mut self) -> Deeds {
+    /// 20 ms pass in every conversation: the tick due at `at`.
+    pub(super) fn tick(&mut self, at: Duration) -> Deeds {
         let mut deeds = Deeds::default();
         let Self { legs, conversations, callers, .. } = self;
         for conversation in conversations.values() {
@@ -201,7 +203,7 @@ impl World {
             let mixed = conversation.room.mix(&said);
             for ((member, said), mixed) in members.iter().zip(&said).zip(mixed) {
                 if let Some(leg) = legs.get_mut(&member.leg) {
-                    let over = leg.hear(said.as_ref(), mixed);
+                    let over = leg.hear(said.as_ref(), mixed, at);
                     deeds.recorded.extend(over.into_iter().map(|recording| (Arc::clone(&member.leg), recording)));
                 }
             }
@@ -218,7 +220,7 @@ impl World {
             if conversation.room.hears(&member.leg, id)
                 && let Some(leg) = self.legs.get_mut(&member.leg)
             {
-                leg.text(Outgoing::dtmf(key));
+                leg.text(Outgoing::dtmf(key, KEY_MS));
             }
         }
     }
