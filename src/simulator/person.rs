@@ -25,7 +25,7 @@ pub struct Surroundings {
     pub company: bool,
     /// Every other person there has said all.
     pub others_done: bool,
-    /// A talk or stream plays into this leg.
+    /// A talk or stream plays into this leg, or an `input` waits for it.
     pub announcement: bool,
     /// Where the caller's voice is, in ticks, once it has begun.
     pub caller_clock: Option<u64>,

@@ -42,6 +42,7 @@ impl Exchange {
         let (key_in, mut keys) = mpsc::channel(KEYS_WAITING);
         let mut early = String::new();
         self.of_mut(id, |leg| {
+            leg.keypad.listening = true;
             leg.keypad.input = keys_wanted.then_some(key_in);
             if keys_wanted {
                 early.extend(leg.keypad.typed.drain(..));
@@ -59,7 +60,10 @@ impl Exchange {
             },
             (false, _) => (None, self.spoken_to(id, input.speech.get()).await),
         };
-        self.of_mut(id, |leg| leg.keypad.input = None);
+        self.of_mut(id, |leg| {
+            leg.keypad.input = None;
+            leg.keypad.listening = false;
+        });
         let dtmf = match typed {
             Some(typed) if !typed.digits.is_empty() => json!({"digits": typed.digits, "timed_out": typed.timed_out}),
             typed => json!({"digits": null, "timed_out": typed.is_some()}),

@@ -126,7 +126,9 @@ pub(super) struct Recording {
 /// Who is told of a leg's keys.
 #[derive(Default)]
 pub(super) struct Keypad {
-    /// The `input` that waits.
+    /// An `input` waits, for keys or speech: a caller stays for it.
+    pub(super) listening: bool,
+    /// Where it wants its keys.
     pub(super) input: Option<mpsc::Sender<char>>,
     /// An asynchronous `input`: a webhook for each key.
     pub(super) each: Option<Hook>,
@@ -234,7 +236,7 @@ impl Leg {
 
     /// 20 ms of what it says, and what its person does.
     pub(super) fn speak(&mut self, mut now: Surroundings) -> Act {
-        now.announcement = self.announcement.is_some();
+        now.announcement = self.announcement.is_some() || self.keypad.listening;
         let act = match &mut self.source {
             Source::None => Act::default(),
             Source::Person(person) => person.tick(now),
@@ -290,10 +292,11 @@ impl Leg {
         }
     }
 
-    /// Ends what plays into it.
+    /// Ends what plays into it, and listens to it.
     pub(super) fn hush(&mut self) {
         self.announcement = None;
         self.keypad.input = None;
+        self.keypad.listening = false;
     }
 
     /// A text for its socket, where it has one.

@@ -281,7 +281,7 @@ impl Exchange {
                 self.answered(id, Source::Socket(Box::new(line)));
                 let exchange = Arc::clone(self);
                 let (id, dial) = (Arc::clone(id), dial.clone());
-                self.tasks.spawn(async move {
+                self.lines.spawn(async move {
                     let ended = exchange.talk_to(&id, socket, &dial, faults, queue).await;
                     exchange.hung_up(&id, &ended);
                 });

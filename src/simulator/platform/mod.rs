@@ -152,6 +152,8 @@ struct Exchange {
     http: reqwest::Client,
     world: Mutex<World>,
     tasks: TaskTracker,
+    /// The sockets alone: a run is over when they are closed.
+    lines: TaskTracker,
     stop: CancellationToken,
     sockets: AtomicU64,
     posts: Arc<Semaphore>,
@@ -201,6 +203,7 @@ impl Platform {
             http: reqwest::Client::builder().timeout(flow::FETCH).build()?,
             world: Mutex::default(),
             tasks: TaskTracker::new(),
+            lines: TaskTracker::new(),
             stop: CancellationToken::new(),
             sockets: AtomicU64::new(0),
             posts: Arc::new(Semaphore::new(WEBHOOKS_MAX)),

@@ -53,6 +53,9 @@ impl Platform {
         let left_over = exchange.end_all();
         let wound_up = timeout(WIND_UP, async {
             exchange.all_gone().await;
+            exchange.lines.close();
+            exchange.lines.wait().await;
+            exchange.lines.reopen();
             // Every place is free when every webhook is delivered.
             exchange.posts.acquire_many(WEBHOOKS_MAX as u32).await.is_ok()
         });
