@@ -10,6 +10,7 @@ mod models;
 mod ncco;
 mod offline;
 mod serve;
+mod simulate;
 mod transcribe;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -48,6 +49,8 @@ enum Command {
     Demo(demo::Options),
     /// Run the gateway
     Serve(serve::Options),
+    /// Be an offline Vonage: call an application, and tell what became of it
+    Simulate(simulate::Options),
     /// Transcribe WAV files through the same pipeline, as fast as the machine allows
     Transcribe(transcribe::Options),
     /// Measure word error rates on recordings with known words
@@ -82,6 +85,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Demo(options) => demo::run(&cli.common, options),
         Command::Serve(options) => serve::run(&cli.common, options),
+        Command::Simulate(options) => simulate::run(&cli.common, options),
         Command::Transcribe(options) => transcribe::run(&cli.common, options),
         Command::Models(command) => cli
             .common

@@ -32,6 +32,8 @@ pub const PARTIES_MAX: usize = 1_000;
 pub const ACTS_MAX: usize = 1_000;
 /// Latest time in a script: one day.
 pub const TIME_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+/// Between two repetitions of a script, in ms.
+pub const REPEAT_MS: u64 = 1_000;
 /// Matches any address of its kind.
 pub const ANY: &str = "*";
 
@@ -241,6 +243,28 @@ impl Script {
         }
     }
 
+    /// Makes the script's calls so many times, [`REPEAT_MS`] apart, each time from numbers
+    /// one higher.
+    ///
+    /// # Errors
+    /// What is wrong with `times`.
+    pub fn repeat(&mut self, times: usize) -> Result<(), String> {
+        let most = CALLS_MAX / self.calls.len().max(1);
+        if !(1..=most).contains(&times) {
+            return Err(format!("calls is {times}; expected 1 to {most} with this script"));
+        }
+        let first = self.calls.clone();
+        for n in 1..times as u64 {
+            self.calls.extend(first.iter().cloned().map(|mut call| {
+                call.at_ms += n * REPEAT_MS;
+                let (digits, number) = (call.from.0.len(), call.from.0.parse::<u64>().unwrap_or_default() + n);
+                call.from = Private(format!("{number:0digits$}"));
+                call
+            }));
+        }
+        Ok(())
+    }
+
     /// Everything that breaks a rule, each as `key is value; expected …`.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
@@ -335,6 +359,16 @@ mod tests {
         assert!(sip.address.matches(&Address::Sip(Private("sip:a@b".into()))) && sip.busy);
         assert!(!sip.address.matches(&Address::App(Private("sip:a@b".into()))), "another kind");
         assert!(!format!("{script:?}").contains("4477009"), "a number in Debug");
+    }
+
+    #[test]
+    fn repetitions_come_a_second_apart_from_other_numbers() {
+        let mut script = Script::parse(CALL, "x").unwrap();
+        script.repeat(3).unwrap();
+        let calls: Vec<_> = script.calls.iter().map(|call| (call.at_ms, call.from.0.as_str())).collect();
+        assert_eq!(calls, [(0, "447700900000"), (1_000, "447700900001"), (2_000, "447700900002")]);
+        assert_eq!(script.problems(), [] as [String; 0]);
+        assert_eq!(script.repeat(5_000).unwrap_err(), "calls is 5000; expected 1 to 3333 with this script");
     }
 
     #[test]
