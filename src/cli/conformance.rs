@@ -29,17 +29,11 @@ pub(super) struct Options {
     /// A media socket that opens any number of times; without it, an answered NCCO's
     #[arg(long, value_name = "URL")]
     media_url: Option<String>,
-    /// A file that holds the signature secret; without a secret, nothing is signed
+    /// A file that holds the signature secret, taken before --secret; without either, nothing is signed
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// The signature secret; better in the environment or in a file than here
-    #[arg(
-        long,
-        value_name = "SECRET",
-        env = "SIDETONE_SIGNATURE_SECRET",
-        hide_env_values = true,
-        conflicts_with = "secret_file"
-    )]
+    #[arg(long, value_name = "SECRET", env = "SIDETONE_SIGNATURE_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// The account that the secret belongs to
     #[arg(long, value_name = "KEY", env = "SIDETONE_API_KEY", default_value = "")]

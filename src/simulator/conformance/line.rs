@@ -73,14 +73,13 @@ impl Line {
         }
         let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX));
         let start = Instant::now();
-        let (socket, response) =
-            match timeout(UPGRADE, connect_async_with_config(request, Some(config), true)).await {
-                Ok(Ok(connected)) => connected,
-                Ok(Err(Error::Http(response))) => return Ok(Opened::Refused(response.status().as_u16())),
-                Ok(Err(Error::Io(_))) => return bad("it cannot be connected to"),
-                Ok(Err(error)) => return bad(format!("the upgrade failed: {error}")),
-                Err(_) => return bad(format!("no upgrade within {} s", UPGRADE.as_secs())),
-            };
+        let (socket, response) = match timeout(UPGRADE, connect_async_with_config(request, Some(config), true)).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(Error::Http(response))) => return Ok(Opened::Refused(response.status().as_u16())),
+            Ok(Err(Error::Io(_))) => return bad("it cannot be connected to"),
+            Ok(Err(error)) => return bad(format!("the upgrade failed: {error}")),
+            Err(_) => return bad(format!("no upgrade within {} s", UPGRADE.as_secs())),
+        };
         let extensions = response.headers().get(header::SEC_WEBSOCKET_EXTENSIONS);
         let extensions = extensions.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let line = Self { socket, took: start.elapsed(), extensions, heard: Vec::new(), pings: 0 };
