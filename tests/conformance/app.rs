@@ -1,6 +1,7 @@
 //! A small application behind Vonage that behaves, or misbehaves in one way.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,7 +28,6 @@ const TOO_LONG: Duration = Duration::from_millis(5200);
 const RATHER_LONG: Duration = Duration::from_millis(1200);
 
 /// One way to misbehave.
-#[expect(unpredictable_function_pointer_comparisons, reason = "predicates are called, never compared")]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sin {
     None,
@@ -51,7 +51,7 @@ pub enum Sin {
     AnswersAnew,
     RefusesRepeats,
     /// 400 for events of which this is true.
-    Refuses(fn(&Value) -> bool),
+    Refuses(Disliked),
     RefusesLateEvents,
     RefusesRepeatedEvents,
     SlowUpgrade,
@@ -70,6 +70,23 @@ pub enum Sin {
     Sulks,
     TakesTokensTwice,
     NoAudio,
+}
+
+/// Which events.
+#[derive(Clone, Copy)]
+pub struct Disliked(pub fn(&Value) -> bool);
+
+impl PartialEq for Disliked {
+    /// Predicates are asked, not compared.
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for Disliked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("events")
+    }
 }
 
 struct Shared {
@@ -240,7 +257,7 @@ async fn event(
         return StatusCode::from_u16(status).unwrap().into_response();
     };
     let refused = match (app.sin, &event) {
-        (Sin::Refuses(refuses), _) => refuses(&event.to_value()),
+        (Sin::Refuses(disliked), _) => disliked.0(&event.to_value()),
         (Sin::RefusesLateEvents, Event::Status(status)) => app.is_late(status),
         (Sin::RefusesRepeatedEvents, Event::Status(status)) => {
             !app.seen.lock().unwrap().insert(status.dedupe_key().unwrap())

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sidetone::simulator::conformance::{Bench, Check, Finding, Outcome, Target, checks};
 use sidetone::vonage::signature::BadSignature;
 
-use self::app::{App, SECRET, Sin};
+use self::app::{App, Disliked, SECRET, Sin};
 use self::support::process::{Gateway, run, run_with};
 
 fn all(prefix: &str) -> Vec<&'static Check> {
@@ -121,7 +121,7 @@ fn sins() -> Vec<(Sin, Vec<&'static str>)> {
         (|event| event.get("call_uuid").is_some(), "event.every_status"),
         (|event| event["type"] == "transfer", "event.every_kind"),
     ] {
-        sins.push((Sin::Refuses(refuses), vec![caught]));
+        sins.push((Sin::Refuses(Disliked(refuses)), vec![caught]));
     }
     sins
 }
