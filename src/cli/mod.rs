@@ -2,6 +2,7 @@
 
 mod backends;
 mod check;
+mod conformance;
 mod console;
 mod demo;
 mod eval;
@@ -62,6 +63,8 @@ enum Command {
     Backends,
     /// Look at configuration, model, port and broker: what is wrong, and how to mend it
     Check(check::Options),
+    /// Check from outside whether a gateway serves Vonage as it must
+    Conformance(conformance::Options),
     /// Check call control objects before Vonage does
     #[command(subcommand)]
     Ncco(Ncco),
@@ -95,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
+        Command::Conformance(options) => conformance::run(options),
         Command::Ncco(Ncco::Check { file }) => {
             let sound = ncco::check(&file, &mut io::stdout().lock());
             sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)

@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod clock;
+pub mod conformance;
 pub mod fault;
 pub mod mixer;
 pub mod person;

@@ -12,7 +12,7 @@ mod check;
 mod reply;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -105,13 +105,15 @@ struct Api<P> {
 }
 
 impl<P> Api<P> {
-    fn is_young(&self, uuid: &str) -> bool {
+    /// Forgets who is no longer young.
+    fn young(&self) -> MutexGuard<'_, VecDeque<(Instant, String)>> {
+        // Clamped, since a span must be finite.
         let age = TOO_EARLY.div_f64(self.settings.pace.max(1e-6));
         let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
         while young.front().is_some_and(|(created, _)| created.elapsed() >= age) {
             young.pop_front();
         }
-        young.iter().any(|(_, known)| known == uuid)
+        young
     }
 }
 
@@ -163,8 +165,7 @@ impl Settings {
 async fn create<P: Voice>(State(api): Shared<P>, body: Bytes) -> Answered {
     let created = api.platform.create(check::create(&body)?)?;
     if let Some(uuid) = created.uuid.get() {
-        api.is_young("");
-        api.young.lock().unwrap_or_else(PoisonError::into_inner).push_back((Instant::now(), uuid.clone()));
+        api.young().push_back((Instant::now(), uuid.clone()));
     }
     Ok(reply::json(StatusCode::CREATED, &created))
 }
@@ -179,7 +180,7 @@ async fn call<P: Voice>(State(api): Shared<P>, Path(uuid): Path<String>) -> Answ
 
 async fn modify<P: Voice>(State(api): Shared<P>, Path(uuid): Path<String>, body: Bytes) -> Answered {
     let command = check::modify(&body)?;
-    if command.action.get() == Some(&CallCommand::Hangup) && api.is_young(&uuid) {
+    if command.action.get() == Some(&CallCommand::Hangup) && api.young().iter().any(|(_, young)| *young == uuid) {
         return Err(Error::BadRequest("the call was created a moment ago; try again".to_owned()));
     }
     api.platform.modify(&uuid, command)?;

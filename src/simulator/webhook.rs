@@ -30,6 +30,8 @@ pub const ATTEMPTS: usize = 2;
 /// Webhooks on their way at one time when nothing else is set. More wait.
 pub const IN_FLIGHT_DEFAULT: usize = 64;
 
+/// Shortest timeout, however fast the clock runs.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(250);
 /// What [`Settings::pace`] can be.
 pub const PACE: RangeInclusive<f64> = 0.001..=1000.0;
 
@@ -54,7 +56,8 @@ pub struct Settings {
     pub retry_plain_events: bool,
     /// Webhooks on their way at one time, at least 1.
     pub in_flight_max: usize,
-    /// Times faster than real time, within [`PACE`]. Divides every time above and every delay.
+    /// Times faster than real time, within [`PACE`]. Divides every time above and every
+    /// delay; but no timeout falls below [`TIMEOUT_MIN`], for the application is no faster.
     pub pace: f64,
     /// What goes wrong on purpose.
     pub faults: Faults,
@@ -75,6 +78,13 @@ impl Default for Settings {
             pace: 1.0,
             faults: Faults::none(),
         }
+    }
+}
+
+impl Settings {
+    fn timeout(&self, span: Duration) -> Duration {
+        // A timeout that is set shorter than the floor is meant.
+        span.div_f64(self.pace).max(TIMEOUT_MIN.min(span))
     }
 }
 
@@ -140,7 +150,7 @@ impl Sender {
         if !PACE.contains(&settings.pace) {
             return Err(BadSender::Pace { pace: settings.pace });
         }
-        let client = Client::new(settings.connect_timeout.div_f64(settings.pace), settings.signing.clone())?;
+        let client = Client::new(settings.timeout(settings.connect_timeout), settings.signing.clone())?;
         let in_flight = Semaphore::new(settings.in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
         let lanes = Arc::default();
         Ok(Self(Arc::new(Inner { settings, client, in_flight, lanes, tally: Mutex::default() })))
@@ -155,8 +165,9 @@ impl Sender {
     }
 
     /// Sends an event. Its place in the leg's order is taken now, not when the future is
-    /// first polled. An NCCO in the reply is given back; whether it is honoured is the
-    /// caller's to decide.
+    /// first polled; whoever wants events that overtake each other must not wait for one
+    /// before sending the next. An NCCO in the reply is given back; whether it is honoured
+    /// is the caller's to decide.
     pub fn event(
         &self,
         url: &str,
@@ -189,7 +200,7 @@ impl Sender {
             if fate.duplicate {
                 inner.count(|tally| tally.duplicated += 1);
                 // What is said to the repetition does not count: the first reply did.
-                let _ = inner.attempts(kind, &url, method, &event).await;
+                let _ = inner.attempts(kind, &url, method, &event, settings.event_timeout).await;
             }
             reply
         }
@@ -222,18 +233,20 @@ impl Inner {
 
     /// To the URL, and if that fails and the reply matters, to the fallback URL.
     async fn deliver(&self, kind: Kind, url: &str, method: Method, params: &Map) -> Option<Ncco> {
-        let failed = match self.attempts(kind, url, method, params).await {
+        let settings = &self.settings;
+        let timeout = if kind == Kind::Answer { settings.answer_timeout } else { settings.event_timeout };
+        let failed = match self.attempts(kind, url, method, params, timeout).await {
             Ok(ncco) => return ncco,
             Err(failed) => failed,
         };
-        let fallback = self.settings.fallback_answer_url.as_deref().filter(|_| kind != Kind::Event { counts: false });
+        let fallback = settings.fallback_answer_url.as_deref().filter(|_| kind != Kind::Event { counts: false });
         if let Some(fallback) = fallback {
             self.count(|tally| tally.fallbacks += 1);
             let mut params = params.clone();
             params.insert("reason".into(), failed.reason.into());
             let name = if kind == Kind::Answer { "answer" } else { "event" };
             params.insert("original_request".into(), json!({"url": url, "type": name}));
-            if let Ok(ncco) = self.attempts(Kind::Answer, fallback, method, &params).await {
+            if let Ok(ncco) = self.attempts(kind, fallback, method, &params, settings.answer_timeout).await {
                 return ncco;
             }
         }
@@ -242,13 +255,17 @@ impl Inner {
     }
 
     /// One URL, twice where that is documented.
-    async fn attempts(&self, kind: Kind, url: &str, method: Method, params: &Map) -> Result<Option<Ncco>, Failed> {
-        let (timeout, attempts) = match kind {
-            Kind::Answer => (self.settings.answer_timeout, ATTEMPTS),
-            Kind::Event { counts: false } if !self.settings.retry_plain_events => (self.settings.event_timeout, 1),
-            Kind::Event { .. } => (self.settings.event_timeout, ATTEMPTS),
-        };
-        let mut attempt = Attempt::new(url, method, params, self.paced(timeout));
+    async fn attempts(
+        &self,
+        kind: Kind,
+        url: &str,
+        method: Method,
+        params: &Map,
+        timeout: Duration,
+    ) -> Result<Option<Ncco>, Failed> {
+        let once = kind == Kind::Event { counts: false } && !self.settings.retry_plain_events;
+        let attempts = if once { 1 } else { ATTEMPTS };
+        let mut attempt = Attempt::new(url, method, params, self.settings.timeout(timeout));
         let mut reason = String::new();
         for number in 0..attempts {
             if number > 0 {
