@@ -162,7 +162,15 @@ fn foreign_crates_have_one_door_each() {
         ("vader_parity::", &["sentiment/lexicon"]),
         ("rubato::", &["audio/resample", "eval/telephone"]),
     ] {
-        ban(&sources, &[name], &format!("{name} belongs in {door:?}"), |source| !source.is_in(door));
+        // `ort::` is in `report::` too: a crate's name begins a word.
+        let begins = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let named = |source: &&Source| source.code.match_indices(name).any(|(at, _)| begins(&source.code[..at]));
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            sources.iter().filter(named).map(|source| source.path.as_str()).partition(|path| {
+                door.iter().any(|place| *path == format!("{place}.rs") || path.starts_with(&format!("{place}/")))
+            });
+        assert!(!inside.is_empty(), "nobody in {door:?} mentions {name}: nothing was checked");
+        assert!(outside.is_empty(), "{name} belongs in {door:?}:\n{}", outside.join("\n"));
     }
 }
 

@@ -233,7 +233,9 @@ impl Script {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| whole(error.to_string()))?;
         let script: Self = serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
             let key = error.path().to_string();
-            whole(format!("{key}: {}", error.into_inner().to_string().trim()))
+            // The reader's further lines name the place once more.
+            let problem = error.into_inner().to_string();
+            whole(format!("{key}: {}", problem.trim().lines().next().unwrap_or_default()))
         })?;
         let problems = script.problems();
         if problems.is_empty() {
@@ -390,7 +392,7 @@ mod tests {
                 &format!("{CALL}[[party]]\nmatch = {{ phone = \"*\" }}\naudio_offset = \"later\""),
                 "x: party[0].audio_offset: unknown variant `later`, expected one of `answer`, `call`, `joined`",
             ),
-            (&format!("{CALL}[[party]]\nmatch = {{ fax = \"*\" }}"), "x: party[0].match.fax: unknown variant `fax`"),
+            (&format!("{CALL}[[party]]\nmatch = {{ fax = \"*\" }}"), "x: party[0].match: unknown variant `fax`"),
             (
                 &format!("{CALL}[[party]]\nmatch = {{ phone = \"*\" }}\nbuzy = true"),
                 "x: party[0].buzy: unknown field `buzy`",

@@ -110,7 +110,8 @@ pub(super) enum Refused {
 /// Dials.
 pub(super) async fn connect(dial: &Dial) -> Result<Socket, Refused> {
     let failed = |problem: String| Refused::Failed(problem);
-    let mut request = dial.uri.as_str().into_client_request().map_err(|_| failed("the URI cannot be dialled".into()))?;
+    let mut request =
+        dial.uri.as_str().into_client_request().map_err(|_| failed("the URI cannot be dialled".into()))?;
     if let Some(value) = &dial.authorization {
         let value = HeaderValue::from_str(value).map_err(|_| failed("authorization.value is no header".into()))?;
         request.headers_mut().insert("authorization", value);

@@ -7,8 +7,8 @@ use super::person::Voice;
 use super::script::{self, Address, AudioOffset, Party, Script};
 use crate::audio::resample::Resampler;
 use crate::audio::wav::{self, Wav, WavError};
-use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 use crate::types::Private;
+use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 
 /// Longest voice: two hours, 230 MB.
 pub const VOICE_SAMPLES_MAX: usize = 2 * 60 * 60 * PIPELINE_HZ as usize;

@@ -61,10 +61,16 @@ async fn speech_is_what_the_script_says_and_keys_beat_it() {
         (path == "/answer").then(|| json!([input(&["speech"]), input(&["speech", "dtmf"]), input(&["speech"])]))
     })
     .await;
-    let script = caller(r#"speech = ["pay a bill", "operator"], dtmf = [{ at_ms = 4100, digits = "0000" }], hangup_at_ms = 20000"#);
+    let script = caller(
+        r#"speech = ["pay a bill", "operator"], dtmf = [{ at_ms = 4100, digits = "0000" }], hangup_at_ms = 20000"#,
+    );
     let (_, log) = run(&app, app.settings(), &script, 1).await;
-    let heard: Vec<Value> =
-        log.at("/event").into_iter().filter(|body| body["speech"].is_object()).map(|body| body["speech"].clone()).collect();
+    let heard: Vec<Value> = log
+        .at("/event")
+        .into_iter()
+        .filter(|body| body["speech"].is_object())
+        .map(|body| body["speech"].clone())
+        .collect();
     assert_eq!(
         heard,
         [
@@ -125,7 +131,8 @@ async fn a_recording_is_told_of_and_can_be_fetched() {
     })
     .await;
     let platform = app.platform().await;
-    let (script, voices) = crate::app::stage(&caller(r##"wav = "caller.wav", dtmf = [{ at_ms = 1000, digits = "#" }]"##), 1);
+    let (script, voices) =
+        crate::app::stage(&caller(r##"wav = "caller.wav", dtmf = [{ at_ms = 1000, digits = "#" }]"##), 1);
     let report = crate::app::within("the script", platform.run(&script, &voices)).await;
     assert!(report.ok(), "{report}");
     let log = app.log();
@@ -150,7 +157,12 @@ async fn a_recording_is_told_of_and_can_be_fetched() {
 async fn a_file_is_fetched_and_heard() {
     let heard = tempfile::tempdir().unwrap();
     let file = heard.path().join("music.wav");
-    let spec = hound::WavSpec { channels: 1, sample_rate: 16_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
     let mut writer = hound::WavWriter::create(&file, spec).unwrap();
     (0..8_000).for_each(|_| writer.write_sample(300_i16).unwrap());
     writer.finalize().unwrap();

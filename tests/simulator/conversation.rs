@@ -65,9 +65,9 @@ async fn control(app: App, base: String) {
 async fn two_speakers(settings: impl FnOnce(&App) -> Settings) -> (sidetone::simulator::platform::Report, Log) {
     let app = App::start(|_, path, _| match path {
         "/answer" => Some(json!([{"action": "conversation", "name": "conf_1"}])),
-        path => path.strip_prefix("/listen/").map(|leg| {
-            json!([{"action": "conversation", "name": "conf_1", "canHear": [leg], "canSpeak": []}])
-        }),
+        path => path
+            .strip_prefix("/listen/")
+            .map(|leg| json!([{"action": "conversation", "name": "conf_1", "canHear": [leg], "canSpeak": []}])),
     })
     .await;
     let platform = sidetone::simulator::platform::Platform::start(settings(&app)).await.unwrap();
@@ -81,8 +81,7 @@ async fn two_speakers(settings: impl FnOnce(&App) -> Settings) -> (sidetone::sim
 #[tokio::test]
 async fn a_socket_for_each_speaker_hears_that_speaker_only() {
     let heard = tempfile::tempdir().unwrap();
-    let (report, log) =
-        two_speakers(|app| Settings { heard: Some(heard.path().to_owned()), ..app.settings() }).await;
+    let (report, log) = two_speakers(|app| Settings { heard: Some(heard.path().to_owned()), ..app.settings() }).await;
     assert!(report.ok() && report.left_over == 0, "{report}");
     let [call] = &report.calls[..] else { panic!("{report}") };
     assert_eq!(call.legs.iter().map(|leg| leg.role.as_str()).collect::<Vec<_>>()[0], "caller");
@@ -91,7 +90,10 @@ async fn a_socket_for_each_speaker_hears_that_speaker_only() {
     for (role, value) in [("caller", 1000), ("phone", 2000)] {
         let leg = speaker(role);
         let socket = log.sockets.iter().find(|socket| socket.query == leg).unwrap();
-        assert_eq!(socket.texts[0], json!({"event": "websocket:connected", "content-type": "audio/l16;rate=16000", "speaker": leg}));
+        assert_eq!(
+            socket.texts[0],
+            json!({"event": "websocket:connected", "content-type": "audio/l16;rate=16000", "speaker": leg})
+        );
         assert_eq!(socket.values(), [0, value], "{role}");
         assert!(socket.frames.iter().all(|(bytes, _)| *bytes == 640));
         assert!(socket.frames.iter().filter(|(_, first)| *first == value).count() > 100, "{role}");
@@ -109,7 +111,11 @@ async fn a_socket_for_each_speaker_hears_that_speaker_only() {
     let transfers: Vec<_> = log.came.iter().filter(|came| came.body["type"] == "transfer").collect();
     assert_eq!(transfers.len(), 4);
     let to = &transfers[0].body["conversation_uuid_to"];
-    assert!(transfers.iter().all(|came| came.body["conversation_uuid_to"] == *to && came.body["conversation_uuid_from"] != *to));
+    assert!(
+        transfers
+            .iter()
+            .all(|came| came.body["conversation_uuid_to"] == *to && came.body["conversation_uuid_from"] != *to)
+    );
     // The two people heard each other, and both halves were in step.
     for (role, value) in [("caller", 2000), ("phone", 1000)] {
         let file = heard.path().join(format!("{role}-{}.wav", speaker(role)));
@@ -173,7 +179,9 @@ async fn rest_tells_mutes_and_transfers() {
     let base = format!("http://{}/v1/calls", platform.address());
     let (script, voices) = stage(&caller("hangup_at_ms = 60000"), 1);
     let steer = async {
-        let log = app.until("the caller to be parked", |log| log.came.iter().any(|came| came.body["type"] == "transfer")).await;
+        let log = app
+            .until("the caller to be parked", |log| log.came.iter().any(|came| came.body["type"] == "transfer"))
+            .await;
         let leg = log.event("answered")["uuid"].as_str().unwrap().to_owned();
         let call = reqwest::get(format!("{base}/{leg}")).await.unwrap().text().await.unwrap();
         let call: Value = serde_json::from_str(&call).unwrap();
@@ -207,7 +215,8 @@ async fn more_than_three_connects_a_second_are_an_error() {
     .await;
     // In real time, or the limit would be filled up again between two of them.
     let settings = Settings { speed: 1.0, ..app.settings() };
-    let script = caller("hangup_at_ms = 30000") + "[[party]]\nmatch = { vbc = \"1\" }\nbusy = true\nanswer_after_ms = 0\n";
+    let script =
+        caller("hangup_at_ms = 30000") + "[[party]]\nmatch = { vbc = \"1\" }\nbusy = true\nanswer_after_ms = 0\n";
     let (_, log) = run(&app, settings, &script, 1).await;
     let busy = log.came.iter().filter(|came| came.body["status"] == "busy").count();
     let errors: Vec<_> = log.came.iter().filter_map(|came| came.body["reason"].as_str()).collect();

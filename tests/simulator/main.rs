@@ -7,6 +7,7 @@
 
 mod actions;
 mod app;
+mod cli;
 mod conversation;
 mod media;
 mod outcomes;

@@ -16,10 +16,9 @@ const CALLER: &str = r#"wav = "caller.wav", dtmf = [{ at_ms = 500, digits = "5" 
 #[tokio::test]
 async fn each_rate_has_its_frames_and_the_first_text_the_flattened_headers() {
     for (rate, bytes) in [(8_000, 320), (16_000, 640), (24_000, 960)] {
-        let app = App::start(move |app, path, _| {
-            (path == "/answer").then(|| json!([connect_socket(app, "call=42", rate)]))
-        })
-        .await;
+        let app =
+            App::start(move |app, path, _| (path == "/answer").then(|| json!([connect_socket(app, "call=42", rate)])))
+                .await;
         let (report, log) = run(&app, app.settings(), &caller(CALLER), 2).await;
         assert!(report.ok(), "{report}");
         let [socket] = &log.sockets[..] else { panic!("{rate}: {} sockets", log.sockets.len()) };
@@ -105,15 +104,16 @@ async fn a_socket_that_the_application_closes_is_disconnected_and_the_reply_goes
 #[tokio::test]
 async fn a_frame_of_the_wrong_size_kills_the_socket() {
     for bytes in [320, 641, 1280] {
-        let app = App::start(|app, path, _| {
-            (path == "/answer").then(|| json!([connect_socket(app, "", 16_000)]))
-        })
-        .await
-        .with(Manner::Sends(bytes));
+        let app = App::start(|app, path, _| (path == "/answer").then(|| json!([connect_socket(app, "", 16_000)])))
+            .await
+            .with(Manner::Sends(bytes));
         let (report, log) = run(&app, app.settings(), &caller("hangup_at_ms = 60000"), 1).await;
         let leg = &report.calls[0].legs[1];
         assert_eq!(leg.statuses, ["started", "answered", "disconnected", "completed"], "{bytes}");
-        assert_eq!((leg.wrong_size, leg.problems[0].as_str()), (1, format!("unexpected frame size {bytes}, when required 640").as_str()));
+        assert_eq!(
+            (leg.wrong_size, leg.problems[0].as_str()),
+            (1, format!("unexpected frame size {bytes}, when required 640").as_str())
+        );
         assert_eq!(log.sockets[0].closed, Some(None), "without a close frame, {bytes}");
     }
 }
@@ -145,7 +145,10 @@ async fn playback_is_drained_marked_cleared_and_overflows() {
     let socket = &log.sockets[0];
     // The mark behind the flood found no room; those before and after came back, in order.
     assert_eq!(socket.events(), ["websocket:connected", "websocket:notify", "websocket:cleared", "websocket:notify"]);
-    assert_eq!((&socket.texts[1]["payload"], &socket.texts[3]["payload"]), (&json!({"mark": "first"}), &json!({"mark": "last"})));
+    assert_eq!(
+        (&socket.texts[1]["payload"], &socket.texts[3]["payload"]),
+        (&json!({"mark": "first"}), &json!({"mark": "last"}))
+    );
     let leg = &report.calls[0].legs[1];
     assert!(leg.playback_overflow > 0, "3200 frames and a mark into a queue of 3072: {report}");
     let caller = wav::read(&heard.path().join(format!("caller-{}.wav", report.calls[0].legs[0].uuid))).unwrap();

@@ -10,7 +10,13 @@ use crate::app::{App, caller, run};
 async fn every_fate_has_its_status_and_a_reply_to_a_failure_replaces_the_flow() {
     for (fate, statuses, last, more, replaced) in [
         ("busy = true", &["started", "ringing", "busy", "completed"][..], "busy", json!({"sip_code": 486}), true),
-        ("reject = true", &["started", "ringing", "rejected"], "rejected", json!({"detail": "declined", "sip_code": 603}), true),
+        (
+            "reject = true",
+            &["started", "ringing", "rejected"],
+            "rejected",
+            json!({"detail": "declined", "sip_code": 603}),
+            true,
+        ),
         ("no_answer = true", &["started", "ringing", "timeout", "completed"], "timeout", json!({}), true),
         (
             "unreachable = true",
@@ -52,7 +58,8 @@ async fn every_fate_has_its_status_and_a_reply_to_a_failure_replaces_the_flow() 
             }
         })
         .await;
-        let party = if fate == "-" { String::new() } else { format!("[[party]]\nmatch = {{ phone = \"*\" }}\n{fate}\n") };
+        let party =
+            if fate == "-" { String::new() } else { format!("[[party]]\nmatch = {{ phone = \"*\" }}\n{fate}\n") };
         let script = caller("hangup_at_ms = 30000") + &party;
         let (report, log) = run(&app, app.settings(), &script, 1).await;
         let leg = log.at("/leg");
@@ -75,14 +82,18 @@ async fn an_invalid_ncco_is_an_error_and_ends_the_call() {
     assert_eq!(errors, ["Syntax error in NCCO. Invalid value type or action."]);
     let leg = report.calls[0].legs[0].clone();
     assert_eq!(leg.statuses, ["started", "ringing", "answered", "completed"]);
-    assert_eq!(leg.problems, ["NCCO: [0].text: is required (absent)", "Syntax error in NCCO. Invalid value type or action."]);
+    assert_eq!(
+        leg.problems,
+        ["NCCO: [0].text: is required (absent)", "Syntax error in NCCO. Invalid value type or action."]
+    );
     assert!(!report.ok());
     assert_eq!(log.event("completed")["disconnected_by"], "platform");
 }
 
 #[tokio::test]
 async fn without_an_ncco_the_call_fails_unless_the_fallback_has_one() {
-    let app = App::start(|_, path, _| (path == "/fallback").then(|| json!([{"action": "talk", "text": "Sorry."}]))).await;
+    let app =
+        App::start(|_, path, _| (path == "/fallback").then(|| json!([{"action": "talk", "text": "Sorry."}]))).await;
     let answer = Hook { url: "http://127.0.0.1:1/".into(), method: Method::Get };
     let settings = Settings { answer, ..app.settings() };
     let (report, log) = run(&app, settings.clone(), &caller(""), 1).await;

@@ -118,7 +118,9 @@ fn stage(run: &Run) -> Result<(Script, Voices), Failure> {
     let (name, recording) = match &run.script {
         Some(path) if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) => {
             if run.channels.is_some() {
-                return Err(Failure("--channels goes with a recording; a script names the channel of each voice".to_owned()));
+                return Err(Failure(
+                    "--channels goes with a recording; a script names the channel of each voice".to_owned(),
+                ));
             }
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure(format!("{}: cannot be read: {error}", path.display())))?;

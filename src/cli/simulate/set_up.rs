@@ -53,7 +53,8 @@ impl SetUp {
         let table: toml::Table = text.parse().map_err(|error| Failure(format!("{name}: {error}")))?;
         let mut set_up: Self = serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
             let key = error.path().to_string();
-            Failure(format!("{name}: {key}: {}", error.into_inner().to_string().trim()))
+            let problem = error.into_inner().to_string();
+            Failure(format!("{name}: {key}: {}", problem.trim().lines().next().unwrap_or_default()))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         set_up.heard = set_up.heard.map(|heard| folder.join(heard));
@@ -83,8 +84,10 @@ impl SetUp {
     /// Checks it all; `seed` is the script's.
     pub(super) fn settings(&self, seed: u64) -> Result<Settings, Failure> {
         let mut problems = Vec::new();
-        let answer = self.hook(&mut problems, "answer", self.answer_url.as_ref(), self.answer_method.as_ref(), Method::Get);
-        let event = self.hook(&mut problems, "event", self.event_url.as_ref(), self.event_method.as_ref(), Method::Post);
+        let answer =
+            self.hook(&mut problems, "answer", self.answer_url.as_ref(), self.answer_method.as_ref(), Method::Get);
+        let event =
+            self.hook(&mut problems, "event", self.event_url.as_ref(), self.event_method.as_ref(), Method::Post);
         if let Some(url) = self.fallback_url.as_ref().filter(|url| !is_http(url)) {
             problems.push(format!("fallback_url is {url:?}; expected an http:// or https:// URL"));
         }

@@ -92,7 +92,8 @@ impl Exchange {
 
     fn heard_file(&self, id: &LegId) -> Option<Result<Heard, hound::Error>> {
         let folder = self.settings.heard.as_ref()?;
-        let role = self.world().legs.get(id).map(|leg| if leg.caller { "caller" } else { leg.kind.as_str() }.to_owned())?;
+        let role =
+            self.world().legs.get(id).map(|leg| if leg.caller { "caller" } else { leg.kind.as_str() }.to_owned())?;
         let spec = hound::WavSpec {
             channels: 1,
             sample_rate: PIPELINE_HZ,

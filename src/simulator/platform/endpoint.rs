@@ -55,9 +55,11 @@ impl Exchange {
                 Ok(person(EndpointKind::Vbc, extension, None, Address::Vbc))
             }
             Endpoint::Sip(sip) => {
-                let uri = sip.uri.reveal().cloned().or_else(|| {
-                    Some(format!("sip:{}@{}", sip.user.reveal()?, sip.domain.get()?))
-                });
+                let uri = sip
+                    .uri
+                    .reveal()
+                    .cloned()
+                    .or_else(|| Some(format!("sip:{}@{}", sip.user.reveal()?, sip.domain.get()?)));
                 let headers = Some(sip.headers.reveal().cloned().unwrap_or_default());
                 Ok(person(EndpointKind::Sip, uri.ok_or("a sip endpoint needs a uri")?, headers, Address::Sip))
             }

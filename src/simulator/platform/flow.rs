@@ -224,7 +224,8 @@ impl Exchange {
 
     async fn converse(&self, id: &LegId, action: &Conversation) -> Next {
         let name = action.name.get().map_or("", String::as_str);
-        let legs = |list: &Field<Vec<String>>| list.get().map(|list| list.iter().map(|leg| leg.as_str().into()).collect());
+        let legs =
+            |list: &Field<Vec<String>>| list.get().map(|list| list.iter().map(|leg| leg.as_str().into()).collect());
         let seat = Seat {
             member: Member {
                 can_hear: legs(&action.can_hear),
@@ -241,8 +242,11 @@ impl Exchange {
             return Next::End;
         }
         if action.record.get() == Some(&true) {
-            let record =
-                Record { event_url: action.event_url.clone(), event_method: action.event_method.clone(), ..Record::default() };
+            let record = Record {
+                event_url: action.event_url.clone(),
+                event_method: action.event_method.clone(),
+                ..Record::default()
+            };
             self.tape(id, &record, true).await;
         }
         // Until the leg goes, is sent elsewhere, or the conversation ends.
@@ -285,7 +289,8 @@ impl Exchange {
             }
             world.children(id).map(|leg| Arc::clone(&leg.id)).chain([Arc::clone(id)]).collect()
         };
-        let legs = |list: &Field<Vec<String>>| list.get().map(|list| list.iter().map(|leg| leg.as_str().into()).collect());
+        let legs =
+            |list: &Field<Vec<String>>| list.get().map(|list| list.iter().map(|leg| leg.as_str().into()).collect());
         for leg in moved {
             let member = Member {
                 can_hear: legs(&transfer.can_hear),

@@ -72,13 +72,7 @@ impl Exchange {
     }
 
     /// Collects keys. With `patient`, the clock runs only from the first key on.
-    async fn typed(
-        &self,
-        keys: &mut mpsc::Receiver<char>,
-        early: String,
-        input: &Input,
-        patient: bool,
-    ) -> Typed {
+    async fn typed(&self, keys: &mut mpsc::Receiver<char>, early: String, input: &Input, patient: bool) -> Typed {
         let settings = input.dtmf.get();
         let wait = settings.map_or(Duration::from_secs(3), |s| span(&s.time_out, 3.0, limits::DTMF_TIME_OUT));
         let most = settings.and_then(|s| s.max_digits.get()).and_then(Num::as_u64).unwrap_or(4);

@@ -323,10 +323,7 @@ impl Leg {
                 EndpointKind::Vbc => "extension",
                 _ => "uri",
             };
-            Map::from_iter([
-                ("type".to_owned(), Value::from(kind.as_str())),
-                (key.to_owned(), Value::from(address)),
-            ])
+            Map::from_iter([("type".to_owned(), Value::from(kind.as_str())), (key.to_owned(), Value::from(address))])
         };
         let (ours, theirs) = (EndpointKind::Phone, self.kind.clone());
         if self.outbound {

@@ -132,7 +132,13 @@ impl Exchange {
     }
 
     /// A leg that the application created by REST.
-    pub(super) async fn outbound(self: Arc<Self>, id: LegId, mut commands: Receiver<Command>, setup: Setup, then: Then) {
+    pub(super) async fn outbound(
+        self: Arc<Self>,
+        id: LegId,
+        mut commands: Receiver<Command>,
+        setup: Setup,
+        then: Then,
+    ) {
         let by = match self.bring_up(&id, &mut commands, &setup).await {
             Up::Answered => {
                 let over = self.clock.sleep(setup.limit);

@@ -73,7 +73,11 @@ impl Exchange {
         self.of(id, |leg| leg.command(Command::Replace(ncco)));
     }
 
-    fn right(&self, id: &LegId, change: impl FnOnce(&mut crate::simulator::mixer::Member<LegId>)) -> Result<(), Refusal> {
+    fn right(
+        &self,
+        id: &LegId,
+        change: impl FnOnce(&mut crate::simulator::mixer::Member<LegId>),
+    ) -> Result<(), Refusal> {
         let mut world = self.world();
         let conversation = world.legs.get(id).map(|leg| leg.conversation.clone()).ok_or(Refusal::NotFound)?;
         let room = world.conversations.get_mut(&conversation).map(|conversation| &mut conversation.room);
@@ -99,15 +103,14 @@ impl Voice for Exchange {
         let called = self.called(endpoint).map_err(bad)?;
         let then = match (call.ncco.get(), flow::first(&call.answer_url)) {
             (Some(ncco), None) => Then::Ncco(ncco.clone()),
-            (None, Some(url)) => {
-                Then::Ask(Hook { url: url.to_owned(), method: call.answer_method.get().copied().unwrap_or(Method::Get) })
-            }
+            (None, Some(url)) => Then::Ask(Hook {
+                url: url.to_owned(),
+                method: call.answer_method.get().copied().unwrap_or(Method::Get),
+            }),
             _ => return Err(bad("either ncco or answer_url must be there")),
         };
         let hook = match flow::first(&call.event_url) {
-            Some(url) => {
-                Hook { url: url.to_owned(), method: call.event_method.get().copied().unwrap_or(Method::Post) }
-            }
+            Some(url) => Hook { url: url.to_owned(), method: call.event_method.get().copied().unwrap_or(Method::Post) },
             None => self.settings.event.clone(),
         };
         let from = call.from.get().and_then(|from| {

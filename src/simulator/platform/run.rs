@@ -87,7 +87,12 @@ impl Exchange {
 
     fn living(&self) -> Vec<LegId> {
         let world = self.world();
-        world.order.iter().filter(|id| world.legs.get(*id).is_some_and(|leg| !leg.gone.is_cancelled())).cloned().collect()
+        world
+            .order
+            .iter()
+            .filter(|id| world.legs.get(*id).is_some_and(|leg| !leg.gone.is_cancelled()))
+            .cloned()
+            .collect()
     }
 
     async fn all_gone(&self) {

@@ -91,13 +91,7 @@ impl World {
 
     /// Seats a leg in a conversation, and takes it out of the one it is in. `true` where
     /// it moved.
-    pub(super) fn join(
-        &mut self,
-        id: &str,
-        member: Member<LegId>,
-        starts: bool,
-        ends: bool,
-    ) -> Result<bool, Full> {
+    pub(super) fn join(&mut self, id: &str, member: Member<LegId>, starts: bool, ends: bool) -> Result<bool, Full> {
         let leg = Arc::clone(&member.leg);
         let conversation = self.ensure(id);
         conversation.room.join(member)?;
@@ -172,8 +166,7 @@ impl World {
             if members.is_empty() {
                 continue;
             }
-            let people: Vec<_> =
-                members.iter().map(|member| legs.get(&member.leg).and_then(Leg::said_all)).collect();
+            let people: Vec<_> = members.iter().map(|member| legs.get(&member.leg).and_then(Leg::said_all)).collect();
             let mut said: Vec<Option<Frame>> = Vec::with_capacity(members.len());
             for (n, member) in members.iter().enumerate() {
                 let Some(leg) = legs.get_mut(&member.leg) else {
