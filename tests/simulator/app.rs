@@ -50,6 +50,8 @@ pub struct Socket {
     pub texts: Vec<Value>,
     /// Message lengths, and for each its first sample.
     pub frames: Vec<(usize, i16)>,
+    /// How many of them came before the first text.
+    pub before_hello: usize,
     /// The close code, or none where the connection just ended.
     pub closed: Option<Option<u16>>,
 }
@@ -210,7 +212,7 @@ async fn media(app: App, mut socket: WebSocket, record: Socket) {
     while let Some(Ok(message)) = socket.recv().await {
         match message {
             Message::Binary(bytes) => {
-                let first = i16::from_le_bytes([bytes[0], bytes[1]]);
+                let first = bytes.get(..2).map_or(0, |pair| i16::from_le_bytes([pair[0], pair[1]]));
                 note(&|socket| socket.frames.push((bytes.len(), first)));
                 frames += 1;
                 if manner == Manner::Closes(frames) {
@@ -219,7 +221,12 @@ async fn media(app: App, mut socket: WebSocket, record: Socket) {
             }
             Message::Text(text) => {
                 let text: Value = serde_json::from_str(&text).unwrap();
-                note(&|socket| socket.texts.push(text.clone()));
+                note(&|socket| {
+                    if socket.texts.is_empty() {
+                        socket.before_hello = socket.frames.len();
+                    }
+                    socket.texts.push(text.clone());
+                });
                 if manner == Manner::Floods {
                     match (text["event"].as_str().unwrap(), text["payload"]["mark"].as_str()) {
                         // More than the platform queues, and a mark that finds no room.

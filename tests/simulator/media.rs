@@ -3,12 +3,13 @@
 
 use serde_json::json;
 use sidetone::audio::wav;
+use sidetone::simulator::fault::{Faults, Hello};
 use sidetone::simulator::platform::Settings;
 use sidetone::simulator::webhook::Signing;
 use sidetone::types::{Private, WallTime};
 use sidetone::vonage::signature::{Keyring, Payload, Policy};
 
-use crate::app::{App, Manner, caller, connect_socket, run};
+use crate::app::{App, Manner, caller, connect_socket, run, within};
 
 /// The caller's voice for two seconds, and a key.
 const CALLER: &str = r#"wav = "caller.wav", dtmf = [{ at_ms = 500, digits = "5" }]"#;
@@ -120,17 +121,77 @@ async fn a_frame_of_the_wrong_size_kills_the_socket() {
 
 #[tokio::test]
 async fn a_socket_that_cannot_be_had_fails_and_the_flow_goes_on() {
-    let app = App::start(|app, path, _| {
-        let mut connect = connect_socket(app, "", 16_000);
-        connect["endpoint"][0]["uri"] = json!("ws://127.0.0.1:1/media");
-        let on = json!({"action": "notify", "payload": {"went": "on"}, "eventUrl": [app.url("/went")]});
-        (path == "/answer").then(|| json!([connect, on]))
-    })
-    .await;
-    let (report, log) = run(&app, app.settings(), &caller("hangup_at_ms = 60000"), 1).await;
+    for (scheme, host, problem) in [
+        ("ws", Some("127.0.0.1:1"), "the socket was not taken: connection refused"),
+        // The application speaks no TLS.
+        ("wss", None, "the socket was not taken: "),
+    ] {
+        let app = App::start(move |app, path, _| {
+            let mut connect = connect_socket(app, "", 16_000);
+            let host = host.map_or_else(|| app.address.to_string(), str::to_owned);
+            connect["endpoint"][0]["uri"] = json!(format!("{scheme}://{host}/media"));
+            let on = json!({"action": "notify", "payload": {"went": "on"}, "eventUrl": [app.url("/went")]});
+            (path == "/answer").then(|| json!([connect, on]))
+        })
+        .await;
+        let (report, log) = run(&app, app.settings(), &caller("hangup_at_ms = 60000"), 1).await;
+        let leg = &report.calls[0].legs[1];
+        assert_eq!(leg.statuses, ["started", "failed", "completed"], "{scheme}");
+        assert_eq!(leg.problems.len(), 1);
+        assert!(leg.problems[0].starts_with(problem), "{scheme}: {:?}", leg.problems);
+        assert_eq!(log.at("/went").len(), 1, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn faults_are_those_of_the_seed() {
+    let settings =
+        |app: &App, seed: u64, faults: &str| Settings { seed, faults: faults.parse().unwrap(), ..app.settings() };
+    let late = |seed: u64| {
+        let faults = Faults::new(seed, "late_hello,wrong_frames".parse().unwrap(), Default::default());
+        matches!(faults.socket(0).hello, Hello::Late(_))
+    };
+    let seed = (0..100).find(|seed| late(*seed)).unwrap();
+    let app = App::start(|app, path, _| (path == "/answer").then(|| json!([connect_socket(app, "", 16_000)]))).await;
+    let script = caller(r#"wav = "caller.wav", hangup_at_ms = 8000"#);
+    let (_, log) = run(&app, settings(&app, seed, "late_hello,wrong_frames"), &script, 8).await;
+    let [socket] = &log.sockets[..] else { panic!("{} sockets", log.sockets.len()) };
+    assert_eq!(socket.events(), ["websocket:connected"], "late, but it came");
+    assert!(socket.before_hello > 5, "{} frames before the first text", socket.before_hello);
+    let wrong = socket.frames.iter().filter(|(bytes, _)| *bytes != 640).count();
+    assert!(wrong > 0 && wrong * 10 < socket.frames.len(), "{wrong} of {}", socket.frames.len());
+
+    let app = App::start(|app, path, _| (path == "/answer").then(|| json!([connect_socket(app, "", 16_000)]))).await;
+    let failing =
+        |seed: &u64| Faults::new(*seed, "failed_sockets".parse().unwrap(), Default::default()).socket(0).fail_connect;
+    let seed = (0..100).find(failing).unwrap();
+    let (report, log) = run(&app, settings(&app, seed, "failed_sockets"), &script, 1).await;
     assert_eq!(report.calls[0].legs[1].statuses, ["started", "failed", "completed"]);
-    assert_eq!(log.at("/went").len(), 1);
-    assert_eq!(report.calls[0].legs[1].problems, ["the socket was not taken: connection refused"]);
+    assert!(log.sockets.is_empty());
+}
+
+#[tokio::test]
+async fn keys_pressed_by_rest_show_up_on_the_socket() {
+    let app = App::start(|app, path, _| (path == "/answer").then(|| json!([connect_socket(app, "", 16_000)]))).await;
+    let platform = app.platform().await;
+    let (script, voices) = crate::app::stage(&caller("hangup_at_ms = 60000"), 1);
+    let press = async {
+        let log = app.until("the socket", |log| log.at("/socket-events").len() > 1).await;
+        let call =
+            format!("http://{}/v1/calls/{}", platform.address(), log.at("/socket-events")[0]["uuid"].as_str().unwrap());
+        let put = async |url: String, body: &'static str| {
+            let reply = reqwest::Client::new().put(url).body(body).send().await.unwrap();
+            assert!(reply.status().is_success(), "{}", reply.text().await.unwrap());
+        };
+        put(format!("{call}/dtmf"), r##"{"digits": "8p#"}"##).await;
+        app.until("both keys", |log| log.sockets[0].texts.len() == 3).await;
+        put(call, r#"{"action": "hangup"}"#).await;
+    };
+    let (report, ()) = within("the call", async { tokio::join!(platform.run(&script, &voices), press) }).await;
+    let log = app.settled().await;
+    let keys: Vec<_> = log.sockets[0].texts[1..].iter().map(|text| text["digit"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["8", "#"]);
+    assert_eq!(report.calls[0].legs[1].statuses, ["started", "answered", "completed"], "hung up, not disconnected");
 }
 
 #[tokio::test]

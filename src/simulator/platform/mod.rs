@@ -13,6 +13,7 @@
 //!
 //! It speaks to the application as Vonage does and in no other way: webhooks, REST, sockets.
 
+mod calling;
 mod connect;
 mod deeds;
 mod endpoint;
