@@ -43,7 +43,8 @@ async fn control(app: App, base: String) {
                 rest(reqwest::Method::POST, format!("{base}/v1/calls"), agent).await;
             }
             let leg = came.body["uuid"].as_str().unwrap_or_default().to_owned();
-            if came.path == "/event" && came.body["type"] == "transfer" {
+            // An event may come twice.
+            if came.path == "/event" && came.body["type"] == "transfer" && !sockets.contains_key(&leg) {
                 let created = rest(
                     reqwest::Method::POST,
                     format!("{base}/v1/calls"),

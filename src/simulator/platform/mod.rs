@@ -177,8 +177,17 @@ impl Platform {
     /// [`StartError`].
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let address = settings.listen;
-        let listen = |problem| StartError::Listen { address, problem };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let listener = TcpListener::bind(address).await.map_err(|problem| StartError::Listen { address, problem })?;
+        Self::start_on(listener, settings).await
+    }
+
+    /// The same on a listener that is there already, for an application that must know
+    /// the address before it can be started itself; `settings.listen` is not looked at.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_on(listener: TcpListener, settings: Settings) -> Result<Self, StartError> {
+        let listen = |problem| StartError::Listen { address: settings.listen, problem };
         let address = listener.local_addr().map_err(listen)?;
         if let Some(folder) = &settings.heard {
             let heard = |problem| StartError::Heard { folder: folder.clone(), problem };
@@ -201,7 +210,7 @@ impl Platform {
             sender,
             faults,
             rates,
-            http: reqwest::Client::builder().timeout(flow::FETCH).build()?,
+            http: reqwest::Client::builder().no_proxy().timeout(flow::FETCH).build()?,
             world: Mutex::default(),
             tasks: TaskTracker::new(),
             lines: TaskTracker::new(),
