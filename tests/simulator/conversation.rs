@@ -229,3 +229,38 @@ async fn more_than_three_connects_a_second_are_an_error() {
     assert_eq!((busy, errors.len()), (3, 1), "{errors:?}");
     assert!(errors[0].starts_with("Too many calls"));
 }
+
+#[tokio::test]
+async fn a_connected_agent_can_be_transferred_and_the_callers_flow_goes_on() {
+    let app = App::start(|app, path, _| match path {
+        "/answer" => Some(json!([
+            {"action": "connect", "endpoint": [{"type": "phone", "number": "447700900111"}], "eventUrl": [app.url("/agent")]},
+            {"action": "notify", "payload": {"went": "on"}, "eventUrl": [app.url("/went")]},
+            {"action": "conversation", "name": "queue"},
+        ])),
+        _ => None,
+    })
+    .await;
+    let platform = app.platform().await;
+    let base = format!("http://{}/v1/calls", platform.address());
+    let (script, voices) = stage(&(caller("hangup_at_ms = 60000") + AGENT + "hangup_at_ms = 90000\n"), 1);
+    let steer = async {
+        let answered = |log: &Log| log.at("/agent").iter().any(|body| body["status"] == "answered");
+        let log = app.until("the agent", answered).await;
+        assert!(log.at("/went").is_empty(), "the flow waits for the agent");
+        let agent = log.at("/agent")[0]["uuid"].as_str().unwrap().to_owned();
+        let to = json!({"action": "transfer", "destination": {"type": "ncco", "ncco": [{"action": "conversation", "name": "desk"}]}});
+        rest(reqwest::Method::PUT, format!("{base}/{agent}"), to).await;
+        let moved = |log: &Log| log.at("/agent").iter().filter(|body| body["type"] == "transfer").count() == 2;
+        app.until("the agent to move", moved).await;
+        app.until("the caller to go on", |log| !log.at("/went").is_empty()).await;
+        let agent_now = reqwest::get(format!("{base}/{agent}")).await.unwrap().text().await.unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&agent_now).unwrap()["status"], "answered");
+        let caller = log.event("answered")["uuid"].as_str().unwrap().to_owned();
+        for leg in [caller, agent] {
+            rest(reqwest::Method::PUT, format!("{base}/{leg}"), json!({"action": "hangup"})).await;
+        }
+    };
+    let (report, ()) = within("the call", async { tokio::join!(platform.run(&script, &voices), steer) }).await;
+    assert!(report.ok() && report.left_over == 0, "{report}");
+}

@@ -98,9 +98,8 @@ impl Exchange {
         match up.await {
             Ok(Up::Answered) if is_socket => guard.armed = false,
             Ok(Up::Answered) => {
-                let gone = self.of(&child, |leg| leg.gone.clone());
-                if let Some(gone) = gone {
-                    gone.cancelled().await;
+                if let Some(bridge) = self.of(&child, |leg| leg.bridge.clone()) {
+                    bridge.cancelled().await;
                 }
                 guard.armed = false;
             }

@@ -127,6 +127,13 @@ impl Exchange {
         }
     }
 
+    /// Parts a leg from the flow that connected it, into a conversation of its own.
+    pub(super) fn release(&self, id: &LegId) {
+        self.world().give_home(id, format!("CON-{}", Self::fresh()));
+        self.go_home(id);
+        self.of(id, |leg| leg.bridge.cancel());
+    }
+
     /// Plays something to a leg, instead of what plays now. The receiver ends with it.
     pub(super) fn announce(&self, id: &LegId, mut announcement: Announcement) -> oneshot::Receiver<()> {
         let (over, ended) = oneshot::channel();
@@ -225,6 +232,7 @@ impl Exchange {
         world.forget_home(id);
         if let Some(leg) = world.legs.get(id) {
             leg.gone.cancel();
+            leg.bridge.cancel();
         }
     }
 

@@ -5,6 +5,7 @@
 use std::future::pending;
 use std::io::Cursor;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,16 @@ pub(super) async fn run(ex: &Arc<Exchange>, id: &LegId, commands: &mut Receiver<
             None => return EndBy::Platform,
         }
     }
+}
+
+/// [`run`], for a leg that a flow connected: a flow within a flow has no end in types.
+pub(super) fn run_boxed<'a>(
+    ex: &'a Arc<Exchange>,
+    id: &'a LegId,
+    commands: &'a mut Receiver<Command>,
+    ncco: Ncco,
+) -> Pin<Box<dyn Future<Output = EndBy> + Send + 'a>> {
+    Box::pin(run(ex, id, commands, ncco))
 }
 
 async fn perform(ex: &Arc<Exchange>, id: &LegId, ncco: &Ncco) -> Next {
@@ -307,11 +318,11 @@ impl Exchange {
         pending().await
     }
 
-    /// Waits until every leg that this one has connected is gone.
+    /// Waits until every leg that this one has connected is gone, or has another flow.
     async fn children_gone(&self, id: &LegId) {
         loop {
-            let Some(gone) = self.world().children(id).map(|leg| leg.gone.clone()).next() else { return };
-            gone.cancelled().await;
+            let Some(bridge) = self.world().children(id).map(|leg| leg.bridge.clone()).next() else { return };
+            bridge.cancelled().await;
         }
     }
 

@@ -184,6 +184,8 @@ pub(super) struct Leg {
     pub(super) hook: Hook,
     pub(super) control: mpsc::Sender<Command>,
     pub(super) gone: CancellationToken,
+    /// Over when the flow that connected it has it no more: it is gone, or transferred.
+    pub(super) bridge: CancellationToken,
     pub(super) created: Duration,
     pub(super) answered: Option<Duration>,
     pub(super) ended: Option<Duration>,

@@ -88,6 +88,7 @@ impl Exchange {
             hook: new.hook,
             control,
             gone: CancellationToken::new(),
+            bridge: CancellationToken::new(),
             created: self.clock.now(),
             answered: None,
             ended: None,
@@ -166,7 +167,7 @@ impl Exchange {
         self.close(&id, by);
     }
 
-    /// A leg that a flow connected: it has no NCCO of its own.
+    /// A leg that a flow connected: it has no NCCO of its own until REST gives it one.
     pub(super) async fn connected(
         self: Arc<Self>,
         id: LegId,
@@ -186,10 +187,21 @@ impl Exchange {
             return self.close(&id, by);
         }
         let machine = setup.detection == Detection::Hangup && self.is_machine(&id);
+        let stay = async {
+            match commands.recv().await {
+                Some(Command::End(by)) => by,
+                Some(Command::Replace(ncco)) => {
+                    // By REST it got a flow of its own: it leaves the one that connected it.
+                    self.release(&id);
+                    flow::run_boxed(&self, &id, &mut commands, ncco).await
+                }
+                None => EndBy::Platform,
+            }
+        };
         let by = tokio::select! {
             biased;
             () = std::future::ready(()), if machine => EndBy::Platform,
-            by = ended(&mut commands) => by,
+            by = stay => by,
             () = self.clock.sleep(setup.limit) => EndBy::Platform,
         };
         let parent = self.of(&id, |leg| leg.parent.clone()).flatten();

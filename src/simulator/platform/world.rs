@@ -78,6 +78,15 @@ impl World {
         })
     }
 
+    /// Gives a leg another conversation of its own, and no parent.
+    pub(super) fn give_home(&mut self, id: &LegId, home: String) {
+        self.ensure(&home);
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.home = home;
+            leg.parent = None;
+        }
+    }
+
     /// The conversation of a name; `fresh` is the id of a new one.
     pub(super) fn named(&mut self, name: &str, fresh: String) -> String {
         let id = self.names.entry(name.to_owned()).or_insert(fresh).clone();
