@@ -104,6 +104,9 @@ application_id = "{application_id}"
 public_key = """
 {public_key}"""
 
+# What the application may ask for in a second: calls, `connect` included, and the rest.
+calls_per_second = 3
+requests_per_second = 15
 # Times faster than real time.
 speed = 1.0
 # Of the faults; leave it out to take the script's.

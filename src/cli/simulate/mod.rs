@@ -56,6 +56,12 @@ struct Run {
     /// Times faster than real time, 0.1 to 100 [default: 1]
     #[arg(long, value_name = "FACTOR")]
     speed: Option<f64>,
+    /// Calls that the application may make in a second, `connect` included [default: 3]
+    #[arg(long, value_name = "N")]
+    calls_per_second: Option<u32>,
+    /// Other REST requests that it may make in a second [default: 15]
+    #[arg(long, value_name = "N")]
+    requests_per_second: Option<u32>,
     /// Seed of the faults [default: the script's, else 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,

@@ -12,6 +12,7 @@ use crate::simulator::webhook::Signing;
 use crate::types::Private;
 use crate::vonage::app_jwt::AppPublicKey;
 use crate::vonage::ncco::Method;
+use crate::vonage::rest_types::{CALLS_PER_SECOND, REQUESTS_PER_SECOND};
 
 /// Where the REST API listens when nothing else is set.
 pub(super) const LISTEN: &str = "127.0.0.1:9090";
@@ -33,6 +34,8 @@ pub(super) struct SetUp {
     application_id: Option<String>,
     /// PEM: whose tokens the REST API takes; without it, anybody's.
     public_key: Option<String>,
+    calls_per_second: Option<u32>,
+    requests_per_second: Option<u32>,
     speed: Option<f64>,
     seed: Option<u64>,
     faults: Option<String>,
@@ -73,6 +76,8 @@ impl SetUp {
         win(&mut self.answer_url, &run.answer_url);
         win(&mut self.event_url, &run.event_url);
         win(&mut self.fallback_url, &run.fallback_url);
+        win(&mut self.calls_per_second, &run.calls_per_second);
+        win(&mut self.requests_per_second, &run.requests_per_second);
         win(&mut self.speed, &run.speed);
         win(&mut self.seed, &run.seed);
         win(&mut self.faults, &run.faults);
@@ -95,6 +100,15 @@ impl SetUp {
         if !SPEEDS.contains(&speed) {
             problems.push(format!("speed is {speed}; expected {} to {}", SPEEDS.start(), SPEEDS.end()));
         }
+        let rate = |problems: &mut Vec<String>, key: &str, rate: Option<u32>, default: u32| {
+            if rate == Some(0) {
+                problems.push(format!("{key} is 0; expected at least 1"));
+            }
+            rate.unwrap_or(default)
+        };
+        let calls_per_second = rate(&mut problems, "calls_per_second", self.calls_per_second, CALLS_PER_SECOND);
+        let requests_per_second =
+            rate(&mut problems, "requests_per_second", self.requests_per_second, REQUESTS_PER_SECOND);
         let signing = match (&self.api_key, &self.signature_secret) {
             (Some(api_key), Some(secret)) if !api_key.is_empty() && !secret.0.is_empty() => Some(Signing {
                 api_key: api_key.clone(),
@@ -133,6 +147,8 @@ impl SetUp {
             signing,
             rest_key,
             application_id: self.application_id.clone(),
+            calls_per_second,
+            requests_per_second,
             speed,
             seed: self.seed.unwrap_or(seed),
             faults,
@@ -198,6 +214,7 @@ mod tests {
                 "FILE: answer_url is \"a\"; expected an http:// or https:// URL\nFILE: event_url is missing; expected the application's URL (--event-url)",
             ),
             (&format!("{urls}speed = 0.01"), "FILE: speed is 0.01; expected 0.1 to 100"),
+            (&format!("{urls}calls_per_second = 0"), "FILE: calls_per_second is 0; expected at least 1"),
             (&format!("{urls}event_method = \"PUT\""), "FILE: event_method is \"PUT\"; expected GET or POST"),
             (&format!("{urls}api_key = \"a\""), "FILE: api_key and signature_secret: expected both"),
             (&format!("{urls}public_key = \"a\""), "FILE: public_key: not a PEM file"),

@@ -55,7 +55,7 @@ impl Drop for Guard<'_> {
 impl Exchange {
     pub(super) async fn connect(self: &Arc<Self>, id: &LegId, connect: &Connect) -> Next {
         if !self.rates.call() {
-            self.error(id, "Too many calls: more than 3 a second were connected or created.");
+            self.error(id, "Too many calls were connected or created in a second.");
             return Next::On;
         }
         let called = match connect.endpoint.get().map(Vec::as_slice) {

@@ -47,6 +47,7 @@ use super::rest::{self, Rates};
 use super::webhook::{self, BadSender, Sender, Signing};
 use crate::types::rate::FRAME_MS;
 use crate::vonage::app_jwt::AppPublicKey;
+use crate::vonage::rest_types::{CALLS_PER_SECOND, REQUESTS_PER_SECOND};
 
 /// Webhooks that may wait for their turn or a reply. What comes then is not sent, and counted.
 pub const WEBHOOKS_MAX: usize = 10_000;
@@ -71,6 +72,10 @@ pub struct Settings {
     pub rest_key: Option<AppPublicKey>,
     /// The application that such a token must name.
     pub application_id: Option<String>,
+    /// Calls that may be made in a second, `connect` included; Vonage raises it on demand.
+    pub calls_per_second: u32,
+    /// Other REST requests that may be made in a second.
+    pub requests_per_second: u32,
     /// Times faster than real time.
     pub speed: f64,
     /// Seed of the faults.
@@ -99,6 +104,8 @@ impl Settings {
             signing: None,
             rest_key: None,
             application_id: None,
+            calls_per_second: CALLS_PER_SECOND,
+            requests_per_second: REQUESTS_PER_SECOND,
             speed: 1.0,
             seed: 0,
             faults: Wanted::default(),
@@ -196,7 +203,7 @@ impl Platform {
         let clock = Clock::start(settings.speed);
         let faults = Faults::new(settings.seed, settings.faults.clone(), settings.fault_settings.clone());
         let sender = Sender::new(sender_settings(&settings, clock.speed(), faults.clone()))?;
-        let rates = Arc::new(Rates::new(clock.speed()));
+        let rates = Arc::new(Rates::of(settings.calls_per_second, settings.requests_per_second, clock.speed()));
         let rest = rest::Settings {
             key: settings.rest_key.clone(),
             application_id: settings.application_id.clone(),
