@@ -16,11 +16,12 @@ use crate::config::Config;
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
 use crate::publish::{self, Outbox};
-use crate::server::{Admission, Clock, Gateway, Impatient, router};
+use crate::server::{Admission, BadMediaAuth, Clock, Gateway, Impatient, MediaAuth, Ways, router};
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
 use crate::types::BuildError;
 use crate::types::rate::PIPELINE_HZ;
+use crate::vonage::signature::{Keyring, Policy};
 use crate::{asr, sentiment, vad};
 
 /// Why a gateway could not be started, with the remedy.
@@ -43,6 +44,9 @@ pub enum StartError {
         /// What the system said.
         problem: std::io::Error,
     },
+    /// Who may open a media socket.
+    #[error(transparent)]
+    Media(#[from] BadMediaAuth),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -114,6 +118,30 @@ pub fn sinks(config: &Config) -> Result<Vec<Box<dyn Sink>>, StartError> {
     Ok(sinks)
 }
 
+/// The guard of the media sockets; says aloud when they are open. `vonage`: the accounts
+/// whose signed tokens `media.vonage` accepts.
+///
+/// # Errors
+/// [`StartError::Media`], which names the keys to set.
+pub fn media_auth(config: &Config, vonage: Option<(Keyring, Policy)>) -> Result<MediaAuth, StartError> {
+    let auth = MediaAuth::new(Ways::new(&config.media, vonage)?, config.server.listen)?;
+    if auth.ways().are_open() {
+        tracing::warn!(
+            address = %config.server.listen,
+            "MEDIA SOCKETS ARE OPEN to every program on this machine: none of media.token_keys, media.custom and \
+             media.vonage is set"
+        );
+    }
+    Ok(auth)
+}
+
+/// What a gateway can be given besides its configuration.
+#[derive(Default)]
+pub struct Extras {
+    /// Accounts whose signed tokens open media sockets, where `media.vonage` says so.
+    pub vonage: Option<(Keyring, Policy)>,
+}
+
 /// A gateway that listens.
 pub struct App {
     gateway: Arc<Gateway>,
@@ -133,6 +161,20 @@ impl App {
         sinks: Vec<Box<dyn Sink>>,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
+        Self::start_with(config, sinks, metrics, Extras::default()).await
+    }
+
+    /// As [`App::start`], with what the configuration alone does not give.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_with(
+        config: &Config,
+        sinks: Vec<Box<dyn Sink>>,
+        metrics: Option<PrometheusHandle>,
+        extras: Extras,
+    ) -> Result<Self, StartError> {
+        let media_auth = media_auth(config, extras.vonage)?;
         let engines = engines(config)?;
         let (vad_name, vad) = detector(config)?;
         let backends = BackendNames {
@@ -159,6 +201,7 @@ impl App {
             buffers,
             outbox: Outbox::start(sinks, limits).map_err(StartError::Thread)?,
             admission: Admission::new(config.server.legs_max),
+            media_auth,
             clock: Clock::default(),
             conversations: Gateway::no_conversations(),
             metrics,

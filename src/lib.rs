@@ -38,8 +38,8 @@
 //! `tests/tidy.rs` enforces it.
 //!
 //! Pure, that is without task, socket, clock, lock, channel or random number:
-//! [`types`], [`audio`], [`call`], [`event`], [`vonage`]. Time and bytes come to them as
-//! arguments.
+//! [`types`], [`audio`], [`call`], [`event`], [`vonage`] but for its REST client. Time and
+//! bytes come to them as arguments.
 //!
 //! # What may never happen
 //!
@@ -66,6 +66,7 @@ pub mod audio;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod eval;
 pub mod event;
 pub mod inference;

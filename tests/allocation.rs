@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Map;
-use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output, wire};
+use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output, Terms, wire};
 use sidetone::types::{
     ConversationId, Fault, LegId, Moment, Private, Rate, Reply, Segment, Speaker, Transcript, WallTime,
 };
@@ -114,7 +114,8 @@ impl Bench {
             leg: LegId::parse("leg-test").unwrap(),
             speaker: Speaker::Caller,
             source: Arc::from("/sidetone/test"),
-            epoch: Moment(0),
+            joined_at: Duration::ZERO,
+            terms: Terms::default(),
             connected_at: WallTime(0),
             vad,
             backends: BackendNames { vad: "test", asr: "test", sentiment: None },

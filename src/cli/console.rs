@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::{OwoColorize as _, Style};
 
 use crate::event::body::{Label, LegEnded, SentimentScore, TranscriptFinal};
+use crate::event::call::Listening;
 use crate::event::{Body, Event};
 use crate::sink::{Refusal, Sink};
 use crate::types::Speaker;
@@ -152,6 +153,12 @@ impl Sink for Console {
                 self.print(&self.account(event, ended));
             }
             Body::LegStarted(_) | Body::SpeechStarted(_) | Body::SpeechEnded(_) => {}
+            Body::CapturePaused(_) | Body::CaptureResumed(_) | Body::PlaybackEnded(_) => {}
+            body => {
+                if let Some(line) = call_line(body) {
+                    self.print(&self.paint(format!("        {line}"), Style::new().dimmed()));
+                }
+            }
         }
         Ok(())
     }
@@ -159,6 +166,37 @@ impl Sink for Console {
     fn flush(&mut self, _: Duration) -> Result<(), usize> {
         Ok(())
     }
+}
+
+/// What the controller says, for those of its events that a viewer would miss. Numbers
+/// and addresses stay off the screen.
+fn call_line(body: &Body) -> Option<String> {
+    Some(match body {
+        Body::CallStarted(started) => {
+            let flow = started.flow.as_ref().map_or_else(String::new, |flow| format!(", flow {flow}"));
+            format!("{} call{flow}", started.direction.as_deref().unwrap_or("a"))
+        }
+        Body::CallJoined(joined) => format!("{} joined", joined.role),
+        Body::CallListening(listening) => match (listening.state, &listening.reason) {
+            (Listening::Separate, _) => format!("a socket of its own hears the {}", listening.role),
+            (Listening::Mixed, _) => "one socket hears everybody".to_owned(),
+            (Listening::None, reason) => {
+                format!("nobody hears the {}: {}", listening.role, reason.as_deref().unwrap_or("unknown"))
+            }
+            (Listening::Ended, _) => return None,
+        },
+        Body::CallFailed(failed) => format!("{} was not reached: {}", failed.role, failed.status),
+        Body::CallCompleted(completed) => format!("{} left", completed.role),
+        Body::CallRecord(record) => format!(
+            "call record: {:.1} s, {} legs at Vonage, {} media legs, {}{}",
+            record.duration_s,
+            record.participants.len(),
+            record.legs.len(),
+            if record.complete { "complete" } else { "INCOMPLETE" },
+            if record.remarks.is_empty() { String::new() } else { format!(" ({})", record.remarks.join(", ")) },
+        ),
+        _ => return None,
+    })
 }
 
 fn screen_width() -> u16 {

@@ -6,17 +6,27 @@
 //! Every error names the key, the value where there is one, and what was expected.
 
 mod checks;
+mod flow;
 mod load;
+mod media;
+mod secret;
+mod vonage;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use flow::{FlowSection, ListenRule, To};
 pub use load::{ConfigError, Source, load};
+pub use media::{Media, Playback};
+pub use secret::Secret;
 use serde::{Deserialize, Serialize};
+pub use vonage::{Account, Control, QueryHashRule, Vonage};
 
 use crate::call::{CallConfig, Endpointing};
+use crate::server::api::token::TokenSettings;
 use crate::types::Rate;
 
 /// Everything that can be configured.
@@ -25,6 +35,19 @@ use crate::types::Rate;
 pub struct Config {
     /// The network side.
     pub server: Server,
+    /// Our application at Vonage.
+    pub vonage: Vonage,
+    /// What becomes of calls: `[[flow]]`, the first that applies; without any, every call
+    /// goes to our media socket.
+    pub flow: Vec<FlowSection>,
+    /// The controller's bounds.
+    pub control: Control,
+    /// Who may use our API.
+    pub api: Api,
+    /// Who may open a media socket.
+    pub media: Media,
+    /// How a media socket is spoken to.
+    pub playback: Playback,
     /// One leg: waits, bounds.
     pub call: Call,
     /// Where speech starts and ends.
@@ -50,6 +73,12 @@ impl Default for Config {
         let family = |backend: &str| Family { backend: backend.to_owned(), tables: BTreeMap::new() };
         Self {
             server: Server::default(),
+            vonage: Vonage::default(),
+            flow: Vec::new(),
+            control: Control::default(),
+            api: Api::default(),
+            media: Media::default(),
+            playback: Playback::default(),
             call: Call::default(),
             endpointing: EndpointingSection::default(),
             vad: family(crate::vad::BACKENDS[0].name()),
@@ -69,6 +98,8 @@ impl Default for Config {
 pub struct Server {
     /// Address and port for everything: media sockets, events, health, metrics.
     pub listen: SocketAddr,
+    /// How Vonage reaches us: `https://host`; empty for `http://` and `server.listen`.
+    pub public_url: String,
     /// Name of this gateway in the `source` of its events.
     pub name: String,
     /// Legs at once; one more is refused with 503. Each costs under 64 KiB.
@@ -89,6 +120,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: String::new(),
             name: "gateway".to_owned(),
             legs_max: 500,
             message_bytes_max: 65_536,
@@ -98,6 +130,15 @@ impl Default for Server {
             live_backlog_max: 4_096,
         }
     }
+}
+
+/// `[api]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// Bearer tokens, each with its scopes: `[[api.tokens]]`. Without any, only this
+    /// machine is answered, and only while `server.listen` is a loopback address.
+    pub tokens: Vec<TokenSettings>,
 }
 
 /// `[call]`
@@ -361,6 +402,7 @@ impl Config {
                 long_hangover_ms: e.long_hangover_ms,
                 max_segment_ms: e.max_segment_ms,
             },
+            speaking: self.playback.speaking(),
             partial_interval_ms: call.partial_interval_ms,
             hello_timeout: Duration::from_millis(call.hello_timeout_ms),
             hello_bytes_max: call.hello_bytes_max,
@@ -373,6 +415,13 @@ impl Config {
             pending_max: call.pending_max,
             speed_max: call.speed_max,
         }
+    }
+
+    /// What becomes of calls, checked.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Arc<crate::control::Flow>> {
+        // What could be wrong was refused when the configuration was checked.
+        flow::flows(&self.flow, self.vonage.has_api()).unwrap_or_default()
     }
 
     /// Inference threads: as configured, or one a core.

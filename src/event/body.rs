@@ -11,6 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Lane;
+use super::call::{
+    CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
+    CallStarted, CallTransferred, CallUpdated,
+};
 
 /// Any event's data.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -30,33 +34,101 @@ pub enum Body {
     TranscriptDropped(TranscriptDropped),
     /// A key was pressed.
     Dtmf(Dtmf),
+    /// From here on nothing is listened to.
+    CapturePaused(CapturePaused),
+    /// The leg is listened to again.
+    CaptureResumed(CaptureResumed),
+    /// What was played to the leg is over.
+    PlaybackEnded(PlaybackEnded),
     /// The leg is over; where each of its samples went.
     LegEnded(LegEnded),
+    /// A call came in, or one of ours went out.
+    CallStarted(CallStarted),
+    /// A participant answered.
+    CallAnswered(CallAnswered),
+    /// A participant is in the conversation.
+    CallJoined(CallJoined),
+    /// A participant moved to another conversation.
+    CallTransferred(CallTransferred),
+    /// What became of the socket that hears a participant.
+    CallListening(CallListening),
+    /// Capture was paused, or goes on.
+    CallCapture(CallCapture),
+    /// A recording is there.
+    CallRecording(CallRecording),
+    /// Something else that Vonage told us.
+    CallUpdated(CallUpdated),
+    /// A participant was not reached.
+    CallFailed(CallFailed),
+    /// A participant's leg is over.
+    CallCompleted(CallCompleted),
+    /// The call is over: its whole record.
+    CallRecord(Box<CallRecord>),
+}
+
+/// What the contract says of a kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// CloudEvents `type`.
+    pub kind: &'static str,
+    /// The lane it travels in.
+    pub lane: Lane,
+    /// Whose stream it belongs to.
+    pub stream: Stream,
+}
+
+/// Whose stream an event belongs to: `seq` counts within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// A media leg's.
+    Leg,
+    /// The controller's own, one for each call.
+    Call,
 }
 
 impl Body {
+    /// What the contract says of this kind of event.
+    #[must_use]
+    pub fn traits(&self) -> Traits {
+        const fn of<T: Kind>(_: &T) -> Traits {
+            Traits { kind: T::TYPE, lane: T::LANE, stream: T::STREAM }
+        }
+        match self {
+            Self::LegStarted(body) => of(body),
+            Self::SpeechStarted(body) => of(body),
+            Self::SpeechEnded(body) => of(body),
+            Self::TranscriptPartial(body) => of(body),
+            Self::TranscriptFinal(body) => of(body),
+            Self::TranscriptDropped(body) => of(body),
+            Self::Dtmf(body) => of(body),
+            Self::CapturePaused(body) => of(body),
+            Self::CaptureResumed(body) => of(body),
+            Self::PlaybackEnded(body) => of(body),
+            Self::LegEnded(body) => of(body),
+            Self::CallStarted(body) => of(body),
+            Self::CallAnswered(body) => of(body),
+            Self::CallJoined(body) => of(body),
+            Self::CallTransferred(body) => of(body),
+            Self::CallListening(body) => of(body),
+            Self::CallCapture(body) => of(body),
+            Self::CallRecording(body) => of(body),
+            Self::CallUpdated(body) => of(body),
+            Self::CallFailed(body) => of(body),
+            Self::CallCompleted(body) => of(body),
+            Self::CallRecord(body) => of(&**body),
+        }
+    }
+
     /// CloudEvents `type`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::LegStarted(_) => LegStarted::TYPE,
-            Self::SpeechStarted(_) => SpeechStarted::TYPE,
-            Self::SpeechEnded(_) => SpeechEnded::TYPE,
-            Self::TranscriptPartial(_) => TranscriptPartial::TYPE,
-            Self::TranscriptFinal(_) => TranscriptFinal::TYPE,
-            Self::TranscriptDropped(_) => TranscriptDropped::TYPE,
-            Self::Dtmf(_) => Dtmf::TYPE,
-            Self::LegEnded(_) => LegEnded::TYPE,
-        }
+        self.traits().kind
     }
 
     /// The lane this kind of event travels in.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        match self {
-            Self::SpeechStarted(_) | Self::SpeechEnded(_) | Self::TranscriptPartial(_) => Lane::Ephemeral,
-            _ => Lane::Durable,
-        }
+        self.traits().lane
     }
 }
 
@@ -66,28 +138,36 @@ pub trait Kind: JsonSchema {
     const TYPE: &'static str;
     /// The lane it travels in.
     const LANE: Lane;
+    /// Whose stream it belongs to.
+    const STREAM: Stream;
     /// One line for the generated documents.
     const ABOUT: &'static str;
 }
 
 macro_rules! kind {
-    ($type:ident, $name:literal, $lane:ident, $about:literal) => {
-        impl Kind for $type {
+    ($type:ident, $name:literal, $lane:ident, $stream:ident, $about:literal) => {
+        impl $crate::event::body::Kind for $type {
             const TYPE: &'static str = $name;
-            const LANE: Lane = Lane::$lane;
+            const LANE: $crate::event::Lane = $crate::event::Lane::$lane;
+            const STREAM: $crate::event::body::Stream = $crate::event::body::Stream::$stream;
             const ABOUT: &'static str = $about;
         }
     };
 }
 
-kind!(LegStarted, "leg.started.v1", Durable, "A media leg connected and said what it carries.");
-kind!(SpeechStarted, "speech.started.v1", Ephemeral, "Speech was noticed.");
-kind!(SpeechEnded, "speech.ended.v1", Ephemeral, "Speech ended.");
-kind!(TranscriptPartial, "transcript.partial.v1", Ephemeral, "Text so far of speech that goes on.");
-kind!(TranscriptFinal, "transcript.final.v1", Durable, "Text of a segment of speech.");
-kind!(TranscriptDropped, "transcript.dropped.v1", Durable, "A segment of speech that has no text, and why.");
-kind!(Dtmf, "dtmf.v1", Durable, "A key was pressed.");
-kind!(LegEnded, "leg.ended.v1", Durable, "The leg is over; where each of its samples went.");
+pub(super) use kind;
+
+kind!(LegStarted, "leg.started.v1", Durable, Leg, "A media leg connected and said what it carries.");
+kind!(SpeechStarted, "speech.started.v1", Ephemeral, Leg, "Speech was noticed.");
+kind!(SpeechEnded, "speech.ended.v1", Ephemeral, Leg, "Speech ended.");
+kind!(TranscriptPartial, "transcript.partial.v1", Ephemeral, Leg, "Text so far of speech that goes on.");
+kind!(TranscriptFinal, "transcript.final.v1", Durable, Leg, "Text of a segment of speech.");
+kind!(TranscriptDropped, "transcript.dropped.v1", Durable, Leg, "A segment of speech that has no text, and why.");
+kind!(Dtmf, "dtmf.v1", Durable, Leg, "A key was pressed.");
+kind!(CapturePaused, "capture.paused.v1", Durable, Leg, "From here on the leg is not listened to.");
+kind!(CaptureResumed, "capture.resumed.v1", Durable, Leg, "The leg is listened to again.");
+kind!(PlaybackEnded, "playback.ended.v1", Durable, Leg, "What was played to the leg is over, and how.");
+kind!(LegEnded, "leg.ended.v1", Durable, Leg, "The leg is over; where each of its samples went.");
 
 /// `leg.started.v1`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +188,11 @@ pub struct LegStarted {
     pub asr: String,
     /// Sentiment backend in use, if any.
     pub sentiment: Option<String>,
+    /// The participant's own leg at the platform; `null` where it is not known, or the leg
+    /// hears the mix.
+    pub participant: Option<String>,
+    /// Whether nothing may be played to this leg.
+    pub listen_only: bool,
 }
 
 /// What became of Vonage's first text message.
@@ -268,10 +353,59 @@ pub struct Dtmf {
     pub at_ms: u64,
 }
 
+/// `capture.paused.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CapturePaused {
+    /// When.
+    pub at_ms: u64,
+    /// Why, in the words of whoever asked for it; up to 64 bytes.
+    pub reason: String,
+}
+
+/// `capture.resumed.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CaptureResumed {
+    /// When.
+    pub at_ms: u64,
+    /// Why, in the words of whoever asked for it; up to 64 bytes.
+    pub reason: String,
+}
+
+/// `playback.ended.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlaybackEnded {
+    /// The playback's id, as whoever asked for it called it.
+    pub playback: String,
+    /// How it ended.
+    pub outcome: PlaybackOutcome,
+    /// How much of it was heard, as a duration in ms; an estimate where it was cut short.
+    pub played_ms: u64,
+    /// How long it is, as a duration in ms.
+    pub length_ms: u64,
+    /// Whether the platform said so; else it did not answer in time.
+    pub confirmed: bool,
+    /// When.
+    pub at_ms: u64,
+}
+
+/// How a playback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaybackOutcome {
+    /// It was played to its end.
+    Played,
+    /// The other party began to speak.
+    BargedIn,
+    /// Whoever asked for it took it back.
+    Stopped,
+    /// The leg ended first.
+    HungUp,
+}
+
 /// `leg.ended.v1`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LegEnded {
-    /// `hangup`, `drained`, or the name of the fault that ended it.
+    /// `hangup`, `drained`, `closed` by whoever runs the call, or the name of the fault that ended it.
     pub reason: String,
     /// Whether every segment of speech was answered: nothing was lost.
     pub complete: bool,

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::body::Stream;
 use super::{Body, Event, Origin};
 
 /// The value of every event: who it is about, then what happened.
@@ -12,8 +13,12 @@ use super::{Body, Event, Origin};
 #[derive(Serialize)]
 struct Data<'a> {
     conversation: &'a str,
-    leg: &'a str,
-    speaker: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leg: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaker: Option<&'a str>,
     seq: u64,
     #[serde(flatten)]
     body: &'a Body,
@@ -22,10 +27,12 @@ struct Data<'a> {
 impl<'a> Data<'a> {
     fn of(event: &'a Event) -> Self {
         let Origin { conversation, leg, speaker, .. } = &*event.origin;
+        let of_leg = event.body.traits().stream == Stream::Leg;
         Self {
             conversation: conversation.as_str(),
-            leg: leg.as_str(),
-            speaker: speaker.as_str(),
+            call: (!of_leg).then_some(leg.as_str()),
+            leg: of_leg.then_some(leg.as_str()),
+            speaker: of_leg.then_some(speaker.as_str()),
             seq: event.seq,
             body: &event.body,
         }

@@ -3,21 +3,25 @@
 //! - One [CloudEvents 1.0](https://cloudevents.io) envelope ([`envelope`]).
 //! - [`body`] has one type for each kind of event; the JSON Schemas and the
 //!   AsyncAPI document under `deploy/events/` are generated from them ([`schema`]).
-//! - `id` is `<leg>:<seq>`. `seq` counts a leg's durable events from 1 without
-//!   gaps; so a consumer that drops ids it has seen gets each event once, and one
+//! - `id` is `<subject>:<seq>`; the subject is a media leg, or the controller's record of
+//!   a call. `seq` counts a subject's durable events from 1 without gaps; so a consumer that drops ids it has seen gets each event once, and one
 //!   that checks `seq` can prove that it missed nothing.
 //! - Ephemeral events (partials, speech marks) may be shed. So as not to leave
 //!   holes, they do not advance `seq`: they carry that of the durable event
 //!   before them and are told apart by `sub`, counted from 1.
 //!
-//! Invariant: pure. Events are authored by `call` alone and serialised here alone.
+//! Invariant: pure. A leg's events are authored by `call` alone, a call's
+//! by `control` alone; all are serialised here alone.
 
+mod author;
 pub mod body;
+pub mod call;
 pub mod envelope;
 pub mod schema;
 
 use std::sync::Arc;
 
+pub use author::Author;
 pub use body::Body;
 
 use crate::types::{ConversationId, LegId, Speaker, WallTime};
@@ -31,14 +35,14 @@ pub enum Lane {
     Ephemeral,
 }
 
-/// What all events of one leg share.
+/// What all events of one stream share: those of a media leg, or of a call's record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
     /// The record key: all legs of a conversation are in one partition.
     pub conversation: ConversationId,
-    /// The leg.
+    /// The stream's own id, never used before: the media leg, or the record of a call.
     pub leg: LegId,
-    /// Whom the leg lets us hear.
+    /// Whom a media leg lets us hear.
     pub speaker: Speaker,
     /// CloudEvents `source`: which gateway speaks.
     pub source: Arc<str>,

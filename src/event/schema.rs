@@ -5,7 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::Lane;
 use super::body::{
-    Dtmf, Kind, LegEnded, LegStarted, SpeechEnded, SpeechStarted, TranscriptDropped, TranscriptFinal, TranscriptPartial,
+    CapturePaused, CaptureResumed, Dtmf, Kind, LegEnded, LegStarted, PlaybackEnded, SpeechEnded, SpeechStarted, Stream,
+    TranscriptDropped, TranscriptFinal, TranscriptPartial,
+};
+use super::call::{
+    CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
+    CallStarted, CallTransferred, CallUpdated,
 };
 
 /// One kind of event, as the documents need it.
@@ -32,7 +37,21 @@ pub fn all() -> Vec<Documented> {
         documented::<TranscriptFinal>(),
         documented::<TranscriptDropped>(),
         documented::<Dtmf>(),
+        documented::<CapturePaused>(),
+        documented::<CaptureResumed>(),
+        documented::<PlaybackEnded>(),
         documented::<LegEnded>(),
+        documented::<CallStarted>(),
+        documented::<CallAnswered>(),
+        documented::<CallJoined>(),
+        documented::<CallTransferred>(),
+        documented::<CallListening>(),
+        documented::<CallCapture>(),
+        documented::<CallRecording>(),
+        documented::<CallUpdated>(),
+        documented::<CallFailed>(),
+        documented::<CallCompleted>(),
+        documented::<CallRecord>(),
     ]
 }
 
@@ -40,23 +59,30 @@ fn documented<T: Kind>() -> Documented {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     let mut schema = settings.for_serialize().into_generator().into_root_schema_for::<T>().to_value();
-    with_origin(&mut schema);
+    with_origin(&mut schema, T::STREAM);
     schema["title"] = T::TYPE.into();
     schema["description"] = T::ABOUT.into();
     Documented { kind: T::TYPE, lane: T::LANE, about: T::ABOUT, schema }
 }
 
 /// Adds the properties that the envelope puts into every event's data.
-fn with_origin(schema: &mut Value) {
-    let common = [
-        ("conversation", json!({"type": "string", "description": "The conversation; also the record key."})),
-        ("leg", json!({"type": "string", "description": "The media leg."})),
-        (
-            "speaker",
-            json!({"type": "string", "description": "`caller`, `agent`, `mixed`, `unknown` or the application's own word."}),
-        ),
-        ("seq", json!({"type": "integer", "minimum": 1, "description": "Number among the leg's durable events."})),
-    ];
+fn with_origin(schema: &mut Value, stream: Stream) {
+    let conversation = json!({"type": "string", "description": "The conversation; also the record key."});
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let seq = |of: &str| json!({"type": "integer", "minimum": 1, "description": format!("Number among the {of}'s durable events.")});
+    let common = match stream {
+        Stream::Leg => vec![
+            ("conversation", conversation),
+            ("leg", text("The media leg.")),
+            ("speaker", text("`caller`, `agent`, `mixed`, `unknown` or the application's own word.")),
+            ("seq", seq("leg")),
+        ],
+        Stream::Call => vec![
+            ("conversation", conversation),
+            ("call", text("The controller's record of the call: one for each call that a gateway follows.")),
+            ("seq", seq("record")),
+        ],
+    };
     let mut properties = Map::new();
     let mut required: Vec<Value> = Vec::new();
     for (name, property) in common {
@@ -81,13 +107,13 @@ pub fn asyncapi() -> Value {
         "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_partitionkey", "ce_seq"],
         "properties": {
             "ce_specversion": {"const": super::envelope::SPEC_VERSION},
-            "ce_id": {"type": "string", "description": "`<leg>:<seq>`, or `<leg>:<seq>.<sub>` when ephemeral. Drop ids you have seen."},
+            "ce_id": {"type": "string", "description": "`<subject>:<seq>`, or `<subject>:<seq>.<sub>` when ephemeral. Drop ids you have seen."},
             "ce_source": {"type": "string", "description": "Which gateway speaks."},
             "ce_type": {"type": "string"},
-            "ce_subject": {"type": "string", "description": "The leg."},
+            "ce_subject": {"type": "string", "description": "The media leg, or the controller's record of the call."},
             "ce_time": {"type": "string", "format": "date-time"},
             "ce_partitionkey": {"type": "string", "description": "The conversation; equal to the record key."},
-            "ce_seq": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "Counts the leg's durable events without gaps."},
+            "ce_seq": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "Counts the subject's durable events without gaps."},
             "ce_sub": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "Ephemeral events only."},
             "content-type": {"const": super::envelope::CONTENT_TYPE}
         }
@@ -117,7 +143,7 @@ pub fn asyncapi() -> Value {
         "info": {
             "title": "Sidetone events",
             "version": "1",
-            "description": "CloudEvents 1.0 in binary mode. Record key: the conversation. One conversation is one partition, in order for each leg."
+            "description": "CloudEvents 1.0 in binary mode. Record key: the conversation. One conversation is one partition, in order for each subject."
         },
         "channels": {
             "events": {

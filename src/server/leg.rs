@@ -12,34 +12,59 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
 use uuid::Uuid;
 
-use super::Gateway;
 use super::admission::Place;
-use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, wire};
+use super::{CLOCK_MAX, Gateway, media_auth};
+use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
+use crate::vonage::media_token::MediaClaims;
 
 /// What the handshake said about the leg.
+#[derive(Default)]
 pub(super) struct Asked {
-    /// The conversation, if it was in the query.
+    /// The conversation, if it was named.
     pub(super) conversation: Option<ConversationId>,
-    /// Whom the leg lets us hear, as far as the query said.
+    /// Whom the leg lets us hear, as far as was said.
     pub(super) speaker: Speaker,
+    /// Whether nothing may be played to it.
+    pub(super) listen_only: bool,
+    /// The token, if there was one; what it says stands above too.
+    pub(super) claims: Option<MediaClaims>,
+}
+
+impl Asked {
+    /// What a token says, and nobody can change.
+    pub(super) fn by(claims: MediaClaims) -> Self {
+        Self {
+            conversation: Some(claims.conversation.clone()),
+            speaker: claims.speaker.clone(),
+            listen_only: claims.listen_only,
+            claims: Some(claims),
+        }
+    }
 }
 
 /// Runs a leg from its handshake to its last event.
 pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, place: Place) {
     let (id, own_conversation) = new_ids();
     LegOpened { leg: &id, legs: gateway.admission.legs() }.emit();
-    let now = gateway.clock.now();
+    let (now, wall) = (gateway.clock.now(), gateway.clock.wall());
+    // Judged when the token was; the moments since cannot have made it nonsense.
+    let told = asked.claims.as_ref().map(|claims| media_auth::position(claims, wall).unwrap_or(CLOCK_MAX));
     let named = asked.conversation.is_some();
     let conversation = asked.conversation.unwrap_or(own_conversation);
     let parts = CallParts {
-        epoch: gateway.conversations.enter(&conversation, now),
+        joined_at: gateway.conversations.enter(&conversation, now, told),
+        terms: Terms {
+            speaker_settled: asked.claims.is_some(),
+            participant: asked.claims.and_then(|claims| claims.participant),
+            listen_only: asked.listen_only,
+        },
         conversation: conversation.clone(),
         leg: id.clone(),
         speaker: asked.speaker,
         source: Arc::clone(&gateway.source),
-        connected_at: gateway.clock.wall(),
+        connected_at: wall,
         vad: Arc::clone(&gateway.vad),
         backends: gateway.backends.clone(),
         buffers: gateway.buffers.clone(),
@@ -50,6 +75,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         call: Call::new(Arc::clone(&gateway.call), parts, now),
         id,
         conversation,
+        connected: now,
         named,
         socket: Some(socket),
         replies_in,
@@ -76,6 +102,7 @@ struct Leg {
     call: Call,
     id: LegId,
     conversation: ConversationId,
+    connected: Moment,
     /// Whether the conversation is known for good.
     named: bool,
     /// Gone once closed by either side.
@@ -140,6 +167,9 @@ impl Leg {
             match self.call.poll() {
                 Output::Transcribe(segment) => self.transcribe(segment),
                 Output::Emit(event) => self.gateway.outbox.publish(event),
+                Output::Send(frame) => self.send(Message::Binary(frame)).await,
+                Output::SendText(text) => self.send(Message::Text(text.into())).await,
+                Output::PlayRefused { .. } => {}
                 Output::Ping => self.send(Message::Ping(bytes::Bytes::new())).await,
                 Output::Fault(fault) => self.on_fault(fault),
                 Output::Close(close) => self.close(close).await,
@@ -161,7 +191,7 @@ impl Leg {
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
             Some(Ok(Message::Text(text))) => {
-                self.name_conversation(now, &text);
+                self.name_conversation(&text);
                 self.call.handle(now, Input::Text(&text));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.call.handle(now, Input::Alive),
@@ -190,7 +220,7 @@ impl Leg {
     }
 
     /// The NCCO may name the conversation in its custom headers.
-    fn name_conversation(&mut self, now: Moment, text: &str) {
+    fn name_conversation(&mut self, text: &str) {
         if self.named {
             return;
         }
@@ -199,8 +229,8 @@ impl Leg {
         let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             self.gateway.conversations.leave(&self.conversation);
-            let epoch = self.gateway.conversations.enter(&conversation, now);
-            self.call.join(conversation.clone(), epoch);
+            let joined_at = self.gateway.conversations.enter(&conversation, self.connected, None);
+            self.call.join(conversation.clone(), joined_at);
             self.conversation = conversation;
         }
     }
@@ -218,6 +248,7 @@ impl Leg {
     async fn close(&mut self, close: Close) {
         let (code, reason) = match close {
             Close::Drain => (close_code::AWAY, "stopping"),
+            Close::Asked => (close_code::NORMAL, "asked"),
             Close::Fault(fault) => (close_code_of(fault), fault.as_str()),
         };
         self.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;

@@ -10,6 +10,7 @@
 //! ```
 
 mod admission;
+pub mod api;
 mod clock;
 mod conversations;
 mod health;
@@ -17,6 +18,7 @@ mod leg;
 mod listener;
 mod live;
 mod media;
+mod media_auth;
 
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ pub use self::admission::Admission;
 pub use self::clock::Clock;
 use self::conversations::Conversations;
 pub use self::listener::Impatient;
+pub use self::media_auth::{BadMediaAuth, CLOCK_MAX, Denied, MediaAuth, Pass, Shown, Ways};
 use crate::call::{BackendNames, CallConfig};
 use crate::config::Server;
 use crate::inference::{BufferPool, Pool};
@@ -56,6 +59,8 @@ pub struct Gateway {
     pub outbox: Outbox,
     /// Who may come in.
     pub admission: Admission,
+    /// Who may open a media socket.
+    pub media_auth: MediaAuth,
     /// The process's clock.
     pub clock: Clock,
     /// Which conversations have legs here.

@@ -97,6 +97,36 @@ impl LegRefused {
     }
 }
 
+/// A media socket was not let in, for what it showed of itself.
+#[derive(Debug)]
+pub struct MediaDenied {
+    /// Why, in one word; nothing of what it showed.
+    pub reason: &'static str,
+}
+
+impl MediaDenied {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_media_denied_total", "reason" => self.reason).increment(1);
+        tracing::warn!(reason = self.reason, "media socket denied");
+    }
+}
+
+/// A request to our API was not let in.
+#[derive(Debug)]
+pub struct ApiRefused {
+    /// Why, in one word.
+    pub reason: &'static str,
+}
+
+impl ApiRefused {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_api_refused_total", "reason" => self.reason).increment(1);
+        tracing::warn!(reason = self.reason, "API request refused");
+    }
+}
+
 /// A peer made a mistake.
 #[derive(Debug)]
 pub struct PeerErred<'a> {

@@ -5,16 +5,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod calls;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
 use sidetone::event::body::{
-    Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted, SentimentScore, SpeechEnded,
-    SpeechStarted, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
+    CapturePaused, CaptureResumed, Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted,
+    PlaybackEnded, PlaybackOutcome, SentimentScore, SpeechEnded, SpeechStarted, TimedWord, Timing, TranscriptDropped,
+    TranscriptFinal, TranscriptPartial, Weights,
 };
-use sidetone::event::{Body, Event, Lane, Origin, schema};
+use sidetone::event::{Author, Body, Event, Origin, schema};
 use sidetone::types::{ConversationId, LegId, Speaker, WallTime};
 
 fn folder() -> PathBuf {
@@ -52,6 +55,8 @@ fn examples() -> Vec<Body> {
             vad: "neural".into(),
             asr: "moonshine".into(),
             sentiment: Some("lexicon".into()),
+            participant: Some("bbbbbbbb-4a51-4f6b-86e1-46edebcf9356".into()),
+            listen_only: false,
         }),
         Body::SpeechStarted(SpeechStarted { segment: 1, start_ms: 640 }),
         Body::TranscriptPartial(TranscriptPartial {
@@ -87,6 +92,16 @@ fn examples() -> Vec<Body> {
             reason: "no_speech".into(),
         }),
         Body::Dtmf(Dtmf { digit: "5".into(), duration_ms: Some(260), at_ms: 5_100 }),
+        Body::CapturePaused(CapturePaused { at_ms: 5_200, reason: "card_number".into() }),
+        Body::CaptureResumed(CaptureResumed { at_ms: 5_400, reason: "card_number".into() }),
+        Body::PlaybackEnded(PlaybackEnded {
+            playback: "greeting".into(),
+            outcome: PlaybackOutcome::BargedIn,
+            played_ms: 640,
+            length_ms: 3_000,
+            confirmed: true,
+            at_ms: 5_500,
+        }),
         Body::LegEnded(LegEnded {
             reason: "hangup".into(),
             complete: true,
@@ -116,24 +131,22 @@ fn examples() -> Vec<Body> {
     ]
 }
 
-/// The examples as one leg's events.
+/// The examples as one leg's events, and those of its call's record.
 fn events() -> Vec<Event> {
-    let origin = Arc::new(Origin {
+    let leg = numbered("63f61863-4a51-4f6b-86e1-46edebcf9356", Speaker::Caller, examples());
+    let call = numbered("0c0c0c0c-4a51-4f6b-86e1-46edebcf9356", Speaker::Unknown, calls::examples());
+    leg.into_iter().chain(call).collect()
+}
+
+fn numbered(stream: &str, speaker: Speaker, bodies: Vec<Body>) -> Vec<Event> {
+    let mut author = Author::new(Origin {
         conversation: ConversationId::parse("CON-42").unwrap(),
-        leg: LegId::parse("63f61863-4a51-4f6b-86e1-46edebcf9356").unwrap(),
-        speaker: Speaker::Caller,
+        leg: LegId::parse(stream).unwrap(),
+        speaker,
         source: Arc::from("/sidetone/gateway"),
     });
-    let (mut seq, mut sub) = (0, 0);
-    let number = |(n, body): (usize, Body)| {
-        match body.lane() {
-            Lane::Durable => (seq, sub) = (seq + 1, 0),
-            Lane::Ephemeral => sub += 1,
-        }
-        let time = WallTime(1_795_426_200_000_000 + n as i64 * 1_000_000);
-        Event { origin: Arc::clone(&origin), seq, sub, time, body }
-    };
-    examples().into_iter().enumerate().map(number).collect()
+    let time = |n: usize| WallTime(1_795_426_200_000_000 + n as i64 * 1_000_000);
+    bodies.into_iter().enumerate().map(|(n, body)| author.write(time(n), body)).collect()
 }
 
 #[test]

@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
-use crate::event::{Body, Event, Lane, Origin};
+use super::{Body, Event, Lane, Origin};
 use crate::types::WallTime;
 
+/// Writes the events of one stream.
 #[derive(Debug)]
-pub(super) struct Author {
+pub struct Author {
     origin: Arc<Origin>,
     seq: u64,
     sub: u64,
 }
 
 impl Author {
-    pub(super) fn new(origin: Origin) -> Self {
+    /// Of a stream that has no events yet.
+    #[must_use]
+    pub fn new(origin: Origin) -> Self {
         Self { origin: Arc::new(origin), seq: 0, sub: 0 }
     }
 
-    /// Makes the next event of the leg.
-    pub(super) fn write(&mut self, time: WallTime, body: Body) -> Event {
+    /// Makes the next event of the stream.
+    pub fn write(&mut self, time: WallTime, body: Body) -> Event {
         match body.lane() {
             Lane::Durable => (self.seq, self.sub) = (self.seq + 1, 0),
             Lane::Ephemeral => self.sub += 1,

@@ -1,0 +1,279 @@
+//! What is asked of Vonage, and what becomes of it: legs created at the rate it allows,
+//! agents rung, callers told.
+
+use super::{Asked, Centre, Creation, Now, Outcome, Request};
+use crate::control::call::{Call, Ring};
+use crate::control::flow::{Flow, Target};
+use crate::control::participant::Participant;
+use crate::control::plan::{self, Heard, Tag};
+use crate::control::role::Role;
+use crate::event::Body;
+use crate::event::call::CallFailed;
+use crate::types::{ConversationId, LegId, Moment};
+use crate::vonage::ncco::Endpoint;
+use crate::vonage::rest_types::{CallCreated, CreateCall};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long nothing is created after a 429 that does not say.
+const LIMITED_FOR: Duration = Duration::from_millis(500);
+
+impl Centre {
+    /// Begins a call of ours: rings `endpoint`, which then goes through the flow as a
+    /// caller does. Gives the call's id.
+    ///
+    /// # Errors
+    /// Why it cannot be, in one word: `no_api`, `queue_full`, `calls_full`.
+    pub fn dial(
+        &mut self,
+        now: Now,
+        flow: &Arc<Flow>,
+        endpoint: &Endpoint,
+        from: Option<&str>,
+    ) -> Result<ConversationId, &'static str> {
+        let id = (self.ids)();
+        let id = ConversationId::parse(&format!("OUT-{id}")).map_err(|_| "calls_full")?;
+        if !self.open(now, &id) {
+            return Err("calls_full");
+        }
+        let mut wanted = Ok(());
+        self.with(now, &id, |centre, call| {
+            call.flow = Some(Arc::clone(flow));
+            call.direction = Some("outbound".to_owned());
+            let opening = centre.opening(now, call, flow, None);
+            let tag = Tag { call: call.id.clone(), role: Role::Caller, hears: None };
+            let leg = plan::outbound_leg(flow, endpoint, &tag, &centre.settings.public_url, opening, from);
+            call.outbound = Some(Box::new(leg));
+            wanted = centre.want(now, Creation::Outbound(call.id.clone()));
+        });
+        if wanted.is_err() {
+            self.forget(&id);
+        }
+        wanted.map(|()| id)
+    }
+
+    /// Queues a creation.
+    pub(super) fn want(&mut self, now: Now, creation: Creation) -> Result<(), &'static str> {
+        if !self.settings.has_api {
+            return Err("no_api");
+        }
+        if self.urgent.len() + self.listeners.len() >= self.settings.limits.creations_max {
+            return Err("queue_full");
+        }
+        match creation {
+            Creation::Listener(..) => self.listeners.push_back(creation),
+            _ => self.urgent.push_back(creation),
+        }
+        self.create_at.get_or_insert(now.mono);
+        Ok(())
+    }
+
+    /// Asks for what waits, as far as the limit allows.
+    pub(super) fn pump(&mut self, now: Now) {
+        while self.create_at.is_some_and(|at| at <= now.mono) {
+            let Some(creation) = self.urgent.pop_front().or_else(|| self.listeners.pop_front()) else {
+                self.create_at = None;
+                return;
+            };
+            // What is not wanted any more costs no token.
+            let Some((asked, leg)) = self.build(now, &creation) else { continue };
+            match self.creations.take(now.mono) {
+                Ok(()) => self.ask(Request::Create { asked, call: Box::new(leg) }),
+                Err(next) => {
+                    self.create_at = Some(next);
+                    self.put_back(creation);
+                }
+            }
+        }
+    }
+
+    fn put_back(&mut self, creation: Creation) {
+        match creation {
+            Creation::Listener(..) => self.listeners.push_front(creation),
+            _ => self.urgent.push_front(creation),
+        }
+    }
+
+    fn build(&mut self, now: Now, creation: &Creation) -> Option<(Asked, CreateCall)> {
+        let token = (self.ids)();
+        let (pass, public_url) = (&self.settings.pass, &self.settings.public_url);
+        match creation {
+            Creation::Agent(id) => {
+                let call = self.calls.get(id).filter(|call| call.ring == Ring::Asked)?;
+                let flow = call.flow.as_ref()?;
+                let Target::Agent(endpoint) = &flow.target else { return None };
+                let asked = Tag { call: id.clone(), role: Role::Agent, hears: None };
+                let from = call.to.as_ref().map(|number| number.0.as_str());
+                Some((asked.clone(), plan::agent_leg(flow, endpoint, &asked, public_url, from)))
+            }
+            Creation::Outbound(id) => {
+                let leg = self.calls.get(id)?.outbound.clone()?;
+                Some((Tag { call: id.clone(), role: Role::Caller, hears: None }, *leg))
+            }
+            Creation::Listener(id, hears) => {
+                let call = self.calls.get(id).filter(|call| call.is_live() && call.ears.wants(hears.as_ref()))?;
+                let role = if hears.is_some() { Role::Listener } else { Role::Mixed };
+                let whom = call.participants.iter().find(|who| Some(&who.id) == hears.as_ref());
+                let heard = Heard {
+                    call: id,
+                    speaker: whom.map_or(Role::Mixed, |who| who.role.clone()).speaker(),
+                    participant: hears.clone(),
+                    epoch: call.opened.wall,
+                };
+                let name = plan::conversation_name(call.flow.as_deref(), id);
+                let asked = Tag { call: id.clone(), role, hears: hears.clone() };
+                let leg = plan::listener_leg(&name, pass, heard, &asked, public_url, token.as_str(), now.wall);
+                Some((asked, leg))
+            }
+        }
+    }
+
+    pub(super) fn on_created(&mut self, now: Now, asked: &Asked, outcome: Outcome<CallCreated>) {
+        let created = match outcome {
+            Outcome::Done(created) => created,
+            Outcome::Limited(after) => {
+                let until = now.mono + after.unwrap_or(LIMITED_FOR);
+                self.creations.hold(until);
+                self.create_at = Some(self.create_at.map_or(until, |at| at.max(until)));
+                let call = asked.call.clone();
+                self.put_back(match asked.role {
+                    Role::Listener | Role::Mixed => Creation::Listener(call, asked.hears.clone()),
+                    Role::Caller => Creation::Outbound(call),
+                    Role::Agent | Role::Other(_) => Creation::Agent(call),
+                });
+                return;
+            }
+            Outcome::Gone => return self.not_created(now, asked, "not_found"),
+            Outcome::Failed(reason) => return self.not_created(now, asked, reason),
+        };
+        let Some(leg) = created.uuid.get().and_then(|uuid| LegId::parse(uuid).ok()) else {
+            return self.not_created(now, asked, "malformed");
+        };
+        if !self.calls.contains_key(&asked.call) {
+            return self.ask(Request::HangUp { leg, region: None });
+        }
+        let conversation = created.conversation_uuid.get().and_then(|id| ConversationId::parse(id).ok());
+        self.heard(now, &asked.call.clone(), |centre, call| {
+            centre.admit(now, call, &leg, asked.role.clone(), asked.hears.clone());
+            if let Some(who) = call.participant(&leg) {
+                who.vonage_conversation = who.vonage_conversation.take().or(conversation);
+            }
+            centre.on_made(now, call, &leg);
+        });
+    }
+
+    /// A leg of ours is known to be there, from the reply or from its first webhook.
+    pub(super) fn on_made(&mut self, now: Now, call: &mut Call, leg: &LegId) {
+        let Some(who) = call.participant(leg) else { return };
+        let (role, hears) = (who.role.clone(), who.hears.clone());
+        match role {
+            Role::Agent => {
+                if call.ring == Ring::Asked {
+                    call.ring = Ring::Made;
+                }
+                // The caller did not wait.
+                if call.caller().is_none_or(Participant::is_over) {
+                    self.hang_up(call, leg);
+                }
+            }
+            Role::Listener | Role::Mixed => {
+                let step = call.ears.made(hears.as_ref(), leg);
+                self.take(now, call, step);
+            }
+            Role::Caller | Role::Other(_) => {}
+        }
+    }
+
+    fn not_created(&mut self, now: Now, asked: &Asked, reason: &'static str) {
+        self.heard(now, &asked.call.clone(), |centre, call| match asked.role {
+            Role::Listener | Role::Mixed => {
+                let steps = call.ears.failed(asked.hears.as_ref(), None, reason, now.mono, centre.patience());
+                centre.take(now, call, steps);
+            }
+            _ => {
+                let body = CallFailed {
+                    participant: None,
+                    role: asked.role.to_string(),
+                    at: now.wall.to_string(),
+                    status: reason.to_owned(),
+                    detail: None,
+                    sip_code: None,
+                };
+                centre.emit(now, call, Body::CallFailed(body));
+                if asked.role == Role::Agent {
+                    centre.tell_unreached(call);
+                } else {
+                    call.over = true;
+                }
+            }
+        });
+    }
+
+    /// Rings the agent, once.
+    pub(super) fn ring(&mut self, now: Now, call: &mut Call) {
+        let to_agent = call.flow.as_ref().is_some_and(|flow| matches!(flow.target, Target::Agent(_)));
+        if !to_agent || call.ring != Ring::NotYet {
+            return;
+        }
+        call.ring = Ring::Asked;
+        if let Err(reason) = self.want(now, Creation::Agent(call.id.clone())) {
+            let body = CallFailed {
+                participant: None,
+                role: Role::Agent.to_string(),
+                at: now.wall.to_string(),
+                status: reason.to_owned(),
+                detail: None,
+                sip_code: None,
+            };
+            self.emit(now, call, Body::CallFailed(body));
+            self.tell_unreached(call);
+        }
+    }
+
+    /// Tells the caller, once, that nobody will come.
+    pub(super) fn tell_unreached(&mut self, call: &mut Call) {
+        if call.ring == Ring::GivenUp {
+            return;
+        }
+        call.ring = Ring::GivenUp;
+        let (Some(flow), Some(caller)) = (&call.flow, call.caller()) else { return };
+        if caller.is_over() {
+            return;
+        }
+        let request =
+            Request::Transfer { leg: caller.id.clone(), region: caller.region.clone(), ncco: plan::unreached(flow) };
+        self.ask(request);
+    }
+
+    /// Learns who is in a call, and remembers it for the leg's webhooks.
+    pub(super) fn admit(&mut self, now: Now, call: &mut Call, leg: &LegId, role: Role, hears: Option<LegId>) -> bool {
+        let entered = call.enter(leg, role, hears, now, &self.settings.limits);
+        if entered {
+            self.legs.insert(leg.clone(), call.id.clone());
+        }
+        entered
+    }
+
+    /// The NCCO of a call's flow. `caller` is the leg that a socket of the flow would hear.
+    pub(super) fn opening(
+        &mut self,
+        now: Now,
+        call: &Call,
+        flow: &Flow,
+        caller: Option<&LegId>,
+    ) -> crate::vonage::ncco::Ncco {
+        let token = (self.ids)();
+        let heard = Heard {
+            call: &call.id,
+            speaker: Role::Caller.speaker(),
+            participant: caller.cloned(),
+            epoch: call.opened.wall,
+        };
+        plan::opening(flow, &self.settings.public_url, &self.settings.pass, heard, token.as_str(), now.wall)
+    }
+
+    /// When the next creation can be asked for.
+    pub(super) fn creation_due(&self) -> Option<Moment> {
+        self.create_at
+    }
+}
