@@ -7,7 +7,6 @@ use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
 use crate::types::Rate;
-use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 
 /// One leg's resampler. Allocates when made, never after.
 pub struct Resampler {
@@ -20,24 +19,32 @@ impl Resampler {
     /// A resampler for `rate`; `None` where there is nothing to do.
     #[must_use]
     pub fn new(rate: Rate) -> Option<Self> {
-        if rate.hz() == PIPELINE_HZ {
-            return None;
-        }
-        let samples = rate.frame_samples();
-        let fft = Fft::new(rate.hz() as usize, PIPELINE_HZ as usize, samples, 1, FixedSync::Both)
-            .expect("rates of 8 and 24 kHz divide into frames of 20 ms");
-        debug_assert_eq!((fft.input_frames_next(), fft.output_frames_next()), (samples, FRAME_SAMPLES));
-        Some(Self { fft, input: vec![0.0; samples], output: vec![0.0; FRAME_SAMPLES] })
+        Self::between(rate, Rate::Hz16000)
     }
 
-    /// Resamples one frame: `from` 160 or 480 samples, `to` 320, both full-scale 16-bit.
-    pub fn process(&mut self, from: &[i16], to: &mut [i16; FRAME_SAMPLES]) {
+    /// A resampler from one rate to another; `None` where they are the same.
+    #[must_use]
+    pub fn between(from: Rate, to: Rate) -> Option<Self> {
+        if from == to {
+            return None;
+        }
+        let (input, output) = (from.frame_samples(), to.frame_samples());
+        let fft = Fft::new(from.hz() as usize, to.hz() as usize, input, 1, FixedSync::Both)
+            .expect("every rate divides into frames of 20 ms");
+        debug_assert_eq!((fft.input_frames_next(), fft.output_frames_next()), (input, output));
+        Some(Self { fft, input: vec![0.0; input], output: vec![0.0; output] })
+    }
+
+    /// Resamples one frame, both sides full-scale 16-bit. From another rate to the
+    /// pipeline's: `from` 160 or 480 samples, `to` 320.
+    pub fn process(&mut self, from: &[i16], to: &mut [i16]) {
         for (float, int) in self.input.iter_mut().zip(from) {
             *float = f32::from(*int);
         }
+        let output_samples = self.output.len();
         let (Ok(input), Ok(mut output)) = (
             SequentialSlice::new(&self.input, 1, self.input.len()),
-            SequentialSlice::new_mut(&mut self.output, 1, FRAME_SAMPLES),
+            SequentialSlice::new_mut(&mut self.output, 1, output_samples),
         ) else {
             unreachable!("both buffers were made for exactly these sizes");
         };
@@ -85,6 +92,7 @@ pub fn convert(samples: &[i16], from: Rate, to: Rate) -> Vec<i16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::rate::FRAME_SAMPLES;
 
     fn sine(rate: Rate, hz: f32, seconds: f32) -> Vec<i16> {
         let n = (rate.hz() as f32 * seconds) as usize;
@@ -137,6 +145,24 @@ mod tests {
             }
         }
         assert!(convert(&[], Rate::Hz8000, Rate::Hz24000).is_empty());
+    }
+
+    #[test]
+    fn there_and_back_a_tone_keeps_its_level() {
+        for rate in [Rate::Hz8000, Rate::Hz24000] {
+            let mut back = Resampler::between(Rate::Hz16000, rate).unwrap();
+            let mut frame = vec![0; rate.frame_samples()];
+            let out: Vec<i16> = resampled(rate, &sine(rate, 1000.0, 1.0))
+                .chunks_exact(FRAME_SAMPLES)
+                .flat_map(|chunk| {
+                    back.process(chunk, &mut frame);
+                    frame.clone()
+                })
+                .collect();
+            assert_eq!(out.len(), rate.hz() as usize);
+            let peak = out[out.len() / 10..].iter().map(|s| s.unsigned_abs()).max().unwrap();
+            assert!((7700..=8300).contains(&peak), "{rate}: peak {peak}");
+        }
     }
 
     #[test]

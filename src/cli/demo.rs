@@ -20,7 +20,7 @@ use crate::simulator::player::{self, Leg};
 use crate::sink::{Sink, file::JsonLines};
 
 /// The call that ships with the product; `models/demo-call/` has its recipe.
-const DEMO_CALL: &[u8] = include_bytes!("../../models/demo-call/call.wav");
+pub(super) const DEMO_CALL: &[u8] = include_bytes!("../../models/demo-call/call.wav");
 
 /// Between the legs' start and the first frame, so that both sockets are open by then.
 const LEAD: Duration = Duration::from_millis(300);

@@ -2,6 +2,7 @@
 
 mod backends;
 mod check;
+mod conformance;
 mod console;
 mod demo;
 mod eval;
@@ -10,6 +11,7 @@ mod models;
 mod ncco;
 mod offline;
 mod serve;
+mod simulate;
 mod transcribe;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -48,6 +50,8 @@ enum Command {
     Demo(demo::Options),
     /// Run the gateway
     Serve(serve::Options),
+    /// Be an offline Vonage: call an application, and tell what became of it
+    Simulate(simulate::Options),
     /// Transcribe WAV files through the same pipeline, as fast as the machine allows
     Transcribe(transcribe::Options),
     /// Measure word error rates on recordings with known words
@@ -59,6 +63,8 @@ enum Command {
     Backends,
     /// Look at configuration, model, port and broker: what is wrong, and how to mend it
     Check(check::Options),
+    /// Check from outside whether a gateway serves Vonage as it must
+    Conformance(conformance::Options),
     /// Check call control objects before Vonage does
     #[command(subcommand)]
     Ncco(Ncco),
@@ -84,6 +90,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Demo(options) => demo::run(&cli.common, options),
         Command::Serve(options) => serve::run(&cli.common, options),
+        Command::Simulate(options) => simulate::run(&cli.common, options),
         Command::Transcribe(options) => transcribe::run(&cli.common, options),
         Command::Models(command) => cli
             .common
@@ -93,6 +100,7 @@ pub fn run() -> ExitCode {
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
+        Command::Conformance(options) => conformance::run(options),
         Command::Ncco(Ncco::Check { file }) => {
             let sound = ncco::check(&file, &mut io::stdout().lock());
             sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)
