@@ -176,6 +176,26 @@ async fn a_recording_is_told_of_and_can_be_fetched() {
 }
 
 #[tokio::test]
+async fn a_synchronous_recording_ends_with_silence_and_the_flow_waits_for_it() {
+    let app = App::start(|app, path, _| {
+        (path == "/answer").then(|| {
+            json!([
+                {"action": "record", "endOnSilence": 3, "eventUrl": [app.url("/recorded")]},
+                {"action": "notify", "payload": {"went": "on"}, "eventUrl": [app.url("/recorded")]},
+            ])
+        })
+    })
+    .await;
+    let script = caller(r#"wav = "caller.wav", hangup_at_ms = 60000"#);
+    let (report, log) = run(&app, app.settings(), &script, 2).await;
+    let [recorded, notified] = log.at("/recorded")[..] else { panic!("{report}") };
+    assert!(recorded["recording_url"].is_string() && notified["payload"].is_object(), "{recorded} {notified}");
+    // Five seconds, mono, 16 bits at 16 kHz, and a header.
+    let size = recorded["size"].as_u64().unwrap();
+    assert!((160_000..=161_400).contains(&size), "{size} bytes: two seconds of voice and three of silence");
+}
+
+#[tokio::test]
 async fn a_file_is_fetched_and_heard() {
     let heard = tempfile::tempdir().unwrap();
     let url = serve_music().await;

@@ -174,6 +174,27 @@ async fn it_starts_with_a_moderator_and_ends_with_one() {
 }
 
 #[tokio::test]
+async fn before_it_has_started_its_members_hear_nothing() {
+    for starts in [false, true] {
+        let app = App::start(move |_, path, _| {
+            (path == "/answer").then(|| json!([{"action": "conversation", "name": "both", "startOnEnter": starts}]))
+        })
+        .await;
+        let heard = tempfile::tempdir().unwrap();
+        let settings = Settings { heard: Some(heard.path().to_owned()), ..app.settings() };
+        let one = caller(r#"wav = "caller.wav", hangup_at_ms = 4000"#);
+        let (report, _) = run(&app, settings, &(one.clone() + &one), 4).await;
+        let files: Vec<_> =
+            std::fs::read_dir(heard.path()).unwrap().map(|file| wav::read(&file.unwrap().path()).unwrap()).collect();
+        assert_eq!(files.len(), 2, "{report}");
+        for file in files {
+            assert_eq!(file.channels[0].contains(&1000), starts, "{report}");
+        }
+        assert_eq!(report.calls[0].legs.len() + report.calls[1].legs.len(), 2, "a call keeps its number: {report}");
+    }
+}
+
+#[tokio::test]
 async fn rest_tells_mutes_and_transfers() {
     let app = App::start(|app, path, _| match path {
         "/answer" => Some(json!([{"action": "conversation", "name": "parked"}])),

@@ -190,6 +190,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::super::set_up::SetUp;
     use super::*;
+    use crate::config::{self, Source};
     use crate::vonage::app_jwt::{AppClaims, AppKey, LIFE_DEFAULT};
 
     #[test]
@@ -208,6 +209,8 @@ mod tests {
         assert_eq!(vonage["application_id"].as_str(), settings.application_id.as_deref());
         assert_eq!(vonage["api_base"].as_str(), Some(format!("http://{}", settings.listen).as_str()));
         assert!(gateway["media"]["token_keys"][0].as_str().unwrap().len() >= 32);
+        let config = Source { file: Some(&dir.join("gateway.toml")), ..Source::default() };
+        config::load(&config).unwrap();
         // What the gateway signs, the simulator takes.
         let key = AppKey::from_pem(&fs::read_to_string(dir.join("private.key")).unwrap()).unwrap();
         let now = crate::types::WallTime(1_763_942_400_000_000);

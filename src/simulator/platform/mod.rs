@@ -290,7 +290,11 @@ impl Exchange {
             let due = Duration::from_millis(tick * FRAME_MS);
             tokio::select! {
                 () = self.clock.sleep_until(due) => {}
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => {
+                    // Else the tasks of legs that are left would wait for ever.
+                    self.end_all();
+                    return;
+                }
             }
             let late = self.clock.real(self.clock.now().saturating_sub(due));
             self.lag_us.fetch_max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -104,7 +104,7 @@ impl Exchange {
     }
 
     /// Tells every leg to end; how many there were.
-    fn end_all(&self) -> usize {
+    pub(super) fn end_all(&self) -> usize {
         let living = self.living();
         for id in &living {
             self.of(id, |leg| leg.command(Command::End(EndBy::Platform)));
