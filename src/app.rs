@@ -357,7 +357,7 @@ impl App {
         let patience_with_peers = Duration::from_millis(gateway.server.send_timeout_ms);
         let _ = tokio::time::timeout(patience_with_peers, gateway.legs.wait()).await;
         // What was asked of Vonage is heard out; nothing new is asked once nobody calls.
-        let _ = tokio::time::timeout(patience_with_peers, gateway.controller.settle()).await;
+        gateway.controller.stop(patience_with_peers).await;
         gateway.outbox.end_live();
         close.cancel();
         let abort = server.abort_handle();

@@ -159,6 +159,9 @@ pub struct Control {
     pub listener_timeout_ms: u64,
     /// Attempts at a socket before that.
     pub listener_attempts: u32,
+    /// Pause before a socket that failed or was lost is asked for again, in ms; doubles with
+    /// each failure.
+    pub listener_pause_ms: u64,
     /// A leg of which nothing was heard for so long is asked after, in ms.
     pub sweep_after_ms: u64,
     /// Longest wait for late news after everybody left, in ms.
@@ -189,6 +192,7 @@ impl Default for Control {
             polls_per_second: limits.polls_per_second,
             listener_timeout_ms: ms(limits.listener_timeout),
             listener_attempts: limits.listener_attempts,
+            listener_pause_ms: ms(limits.listener_pause),
             sweep_after_ms: ms(limits.sweep_after),
             linger_max_ms: ms(limits.linger_max),
             linger_ms: ms(limits.linger),
@@ -214,6 +218,7 @@ impl Control {
             polls_per_second: self.polls_per_second,
             listener_timeout: ms(self.listener_timeout_ms),
             listener_attempts: self.listener_attempts,
+            listener_pause: ms(self.listener_pause_ms),
             sweep_after: ms(self.sweep_after_ms),
             linger_max: ms(self.linger_max_ms),
             linger: ms(self.linger_ms),
@@ -279,6 +284,7 @@ pub(super) fn check(vonage: &Vonage, control: &Control, is_loopback: bool) -> Ve
     range("control.polls_per_second", control.polls_per_second.into(), 1..=1_000);
     range("control.listener_timeout_ms", control.listener_timeout_ms, 100..=120_000);
     range("control.listener_attempts", control.listener_attempts.into(), 1..=20);
+    range("control.listener_pause_ms", control.listener_pause_ms, 1..=60_000);
     range("control.sweep_after_ms", control.sweep_after_ms, 100..=3_600_000);
     range("control.linger_ms", control.linger_ms, 1..=60_000);
     range("control.linger_max_ms", control.linger_max_ms, control.linger_ms..=600_000);

@@ -61,7 +61,8 @@ pub(super) struct MediaLeg {
     pub(super) leg: LegId,
     pub(super) speaker: Speaker,
     pub(super) participant: Option<LegId>,
-    /// Once it is over.
+    pub(super) over: bool,
+    /// Its last event; none where it died without one.
     pub(super) ended: Option<LegEnded>,
 }
 
@@ -242,7 +243,7 @@ impl Call {
             && self.people().any(Participant::answered)
             && self.recordings.is_empty();
         recorded
-            || self.media.iter().any(|leg| leg.ended.is_none())
+            || self.media.iter().any(|leg| !leg.over)
             || self.participants.iter().any(|participant| !participant.is_over())
     }
 

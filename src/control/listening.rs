@@ -10,8 +10,12 @@
 //!  wanted ───────────► made ───────────────────────► up ───────────────────────────► over
 //!    ▲  │ attempts or    │ leg failed                 │ media leg lost
 //!    │  │ time are up    ▼                            ▼
-//!    │  └────────► one mixed socket instead        wanted again, a bounded number of times
+//!    │  └────────► one mixed socket instead        wanted again after a pause, a bounded
+//!    │                                             number of times
 //! ```
+//!
+//! The pause is there because a call's end reaches us in pieces: the socket of somebody
+//! who has left closes before the webhook about it comes.
 
 use std::time::Duration;
 
@@ -45,6 +49,8 @@ pub(super) struct Said {
 pub(super) struct Patience {
     pub(super) timeout: Duration,
     pub(super) attempts: u32,
+    /// Before a socket that failed or was lost is asked for again; doubles with each failure.
+    pub(super) pause: Duration,
 }
 
 /// One socket wanted.
@@ -60,6 +66,10 @@ struct Ear {
     losses: u32,
     /// Whether its creation is asked for.
     creating: bool,
+    /// When it is to be asked for again, after a failure or a loss.
+    again_at: Option<Moment>,
+    /// Whether it was up, and nobody was told that it is not.
+    lost: bool,
     /// Its leg at Vonage, once known.
     leg: Option<LegId>,
     /// Its media leg here, while connected.
@@ -112,7 +122,7 @@ impl Ears {
 
     /// Whether the creation that waits is still wanted.
     pub(super) fn wants(&self, hears: Option<&LegId>) -> bool {
-        self.ears.iter().any(|ear| ear.is(hears) && !ear.over && ear.leg.is_none() && ear.media.is_none())
+        self.ears.iter().any(|ear| ear.is(hears) && ear.is_awaited() && ear.creating && ear.leg.is_none())
     }
 
     /// A leg of ours is there: from the API's reply, or from its first webhook.
@@ -149,8 +159,8 @@ impl Ears {
         }
         ear.failures += 1;
         if !ear.by_flow && ear.failures < patience.attempts && now.since(ear.since) < patience.timeout {
-            ear.creating = true;
-            return vec![Step::Create(ear.hears.clone())];
+            ear.again_at = Some(now + patience.pause * (1 << (ear.failures - 1).min(8)));
+            return Vec::new();
         }
         self.give_up(hears.cloned().as_ref(), reason, now)
     }
@@ -159,7 +169,7 @@ impl Ears {
     pub(super) fn connected(&mut self, hears: Option<&LegId>, media: &LegId) -> Vec<Step> {
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over) else { return Vec::new() };
         ear.media = Some(media.clone());
-        ear.failures = 0;
+        (ear.failures, ear.again_at, ear.lost) = (0, None, false);
         let state = if ear.hears.is_some() { Listening::Separate } else { Listening::Mixed };
         let mut steps = vec![Step::Say(ear.said(state, None))];
         if ear.hears.is_none() {
@@ -181,20 +191,31 @@ impl Ears {
         }
         ear.since = now;
         ear.losses += 1;
-        let mut steps = vec![Step::Say(ear.said(Listening::Ended, Some("socket_lost")))];
+        ear.lost = true;
         if ear.by_flow {
+            // Only the reply to a webhook can bring it back.
             ear.leg = None;
-            return steps;
+            return self.say_lost(now);
         }
-        steps.extend(ear.leg.take().map(Step::HangUp));
         if ear.losses <= patience.attempts {
-            ear.creating = true;
-            steps.push(Step::Create(ear.hears.clone()));
-        } else {
-            let hears = ear.hears.clone();
-            steps.extend(self.give_up(hears.as_ref(), "socket_lost", now));
+            ear.again_at = Some(now + patience.pause);
+            return ear.leg.take().map(Step::HangUp).into_iter().collect();
         }
+        let hears = ear.hears.clone();
+        let mut steps = self.say_lost(now);
+        steps.extend(self.give_up(hears.as_ref(), "socket_lost", now));
         steps
+    }
+
+    /// Says of sockets that were lost that they are, once they are to be asked for again.
+    fn say_lost(&mut self, now: Moment) -> Vec<Step> {
+        let due = |ear: &&mut Ear| ear.lost && ear.again_at.is_none_or(|at| at <= now);
+        let lost = self.ears.iter_mut().filter(|ear| !ear.over).filter(due);
+        lost.map(|ear| {
+            ear.lost = false;
+            Step::Say(ear.said(Listening::Ended, Some("socket_lost")))
+        })
+        .collect()
     }
 
     /// A participant has left: its socket is to go.
@@ -204,7 +225,7 @@ impl Ears {
         };
         ear.over = true;
         let mut steps = Vec::new();
-        if ear.media.is_some() {
+        if ear.media.is_some() || std::mem::take(&mut ear.lost) {
             steps.push(Step::Say(ear.said(Listening::Ended, None)));
         }
         steps.extend(ear.leg.take().map(Step::HangUp));
@@ -221,24 +242,31 @@ impl Ears {
         steps
     }
 
-    /// Gives up what was to be up by now.
+    /// Does what has become due: asks again, and gives up what was to be up by now.
     pub(super) fn expire(&mut self, now: Moment, patience: Patience) -> Vec<Step> {
+        let mut steps = self.say_lost(now);
+        for ear in self.ears.iter_mut().filter(|ear| ear.is_awaited() && ear.again_at.is_some_and(|at| at <= now)) {
+            (ear.again_at, ear.creating) = (None, true);
+            steps.push(Step::Create(ear.hears.clone()));
+        }
         let late: Vec<_> =
             self.ears.iter().filter(|ear| ear.is_awaited() && now >= ear.since + patience.timeout).collect();
         let late: Vec<_> = late.into_iter().map(|ear| ear.hears.clone()).collect();
-        late.iter().flat_map(|hears| self.give_up(hears.as_ref(), "timeout", now)).collect()
+        steps.extend(late.iter().flat_map(|hears| self.give_up(hears.as_ref(), "timeout", now)));
+        steps
     }
 
     /// When [`Ears::expire`] has something to do.
     pub(super) fn deadline(&self, patience: Patience) -> Option<Moment> {
-        self.ears.iter().filter(|ear| ear.is_awaited()).map(|ear| ear.since + patience.timeout).min()
+        let awaited = self.ears.iter().filter(|ear| ear.is_awaited());
+        awaited.flat_map(|ear| [ear.again_at, Some(ear.since + patience.timeout)]).flatten().min()
     }
 
     /// Separate sockets cannot be had: one for all. That one cannot be had: none.
     fn give_up(&mut self, hears: Option<&LegId>, reason: &'static str, now: Moment) -> Vec<Step> {
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over) else { return Vec::new() };
         ear.over = true;
-        ear.creating = false;
+        (ear.creating, ear.again_at, ear.lost) = (false, None, false);
         let mut steps = vec![Step::Say(ear.said(Listening::None, Some(reason)))];
         steps.extend(ear.leg.take().map(Step::HangUp));
         let by_flow = ear.by_flow;
@@ -263,6 +291,8 @@ impl Ear {
             failures: 0,
             losses: 0,
             creating: false,
+            again_at: None,
+            lost: false,
             leg: None,
             media: None,
             by_flow: false,
@@ -287,7 +317,8 @@ impl Ear {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { timeout: Duration::from_secs(10), attempts: 3 };
+    const PATIENCE: Patience =
+        Patience { timeout: Duration::from_secs(10), attempts: 3, pause: Duration::from_millis(500) };
 
     fn leg(name: &str) -> LegId {
         LegId::parse(name).unwrap()
@@ -331,8 +362,13 @@ mod tests {
         ears.made(Some(&leg("caller")), &leg("ws-c"));
         ears.want(&leg("agent"), &Role::Agent, now);
         let agent = leg("agent");
-        for _ in 0..2 {
-            assert_eq!(ears.failed(Some(&agent), None, "refused", now, PATIENCE), [Step::Create(Some(agent.clone()))]);
+        let mut now = now;
+        for pause in [500, 1_000] {
+            assert_eq!(ears.failed(Some(&agent), None, "refused", now, PATIENCE), []);
+            let again = ears.deadline(PATIENCE).unwrap();
+            assert_eq!(again.since(now), Duration::from_millis(pause));
+            now = again;
+            assert_eq!(ears.expire(now, PATIENCE), [Step::Create(Some(agent.clone()))]);
         }
         let steps = ears.failed(Some(&agent), None, "refused", now, PATIENCE);
         assert_eq!((states(&steps), steps.last()), (vec![Listening::None], Some(&Step::Create(None))));
@@ -361,15 +397,30 @@ mod tests {
 
     #[test]
     fn a_lost_socket_is_made_again_a_bounded_number_of_times() {
-        let (mut ears, now) = (Ears::default(), Moment::default());
+        let (mut ears, mut now) = (Ears::default(), Moment::default());
         let caller = leg("caller");
         ears.want(&caller, &Role::Caller, now);
         for n in 0..3 {
             ears.connected(Some(&caller), &leg(&format!("m{n}")));
-            let steps = ears.disconnected(&leg(&format!("m{n}")), now, PATIENCE);
+            assert_eq!(ears.disconnected(&leg(&format!("m{n}")), now, PATIENCE), []);
+            now = ears.deadline(PATIENCE).unwrap();
+            let steps = ears.expire(now, PATIENCE);
+            assert_eq!(states(&steps), [Listening::Ended]);
             assert_eq!(steps.last(), Some(&Step::Create(Some(caller.clone()))), "{n}");
         }
         ears.connected(Some(&caller), &leg("m3"));
         assert_eq!(ears.disconnected(&leg("m3"), now, PATIENCE).last(), Some(&Step::Create(None)));
+    }
+
+    #[test]
+    fn a_socket_that_closes_before_its_participant_is_said_to_have_left_is_not_made_again() {
+        let (mut ears, now) = (Ears::default(), Moment::default());
+        let agent = leg("agent");
+        ears.want(&agent, &Role::Agent, now);
+        ears.connected(Some(&agent), &leg("media"));
+        assert_eq!(ears.disconnected(&leg("media"), now, PATIENCE), []);
+        let steps = ears.left(&agent);
+        assert!(matches!(&steps[..], [Step::Say(Said { state: Listening::Ended, reason: None, .. })]), "{steps:?}");
+        assert_eq!(ears.deadline(PATIENCE), None);
     }
 }

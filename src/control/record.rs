@@ -50,8 +50,9 @@ fn remarks(call: &Call) -> Vec<&'static str> {
     };
     let listened = call.flow.as_ref().is_none_or(|flow| flow.listen != Listen::Off);
     note(listened && call.people().any(|who| who.joined && !heard(who)), "unheard");
-    note(call.media.iter().any(|leg| leg.ended.is_none()), "leg_open");
-    note(call.media.iter().any(|leg| leg.ended.as_ref().is_some_and(|ended| !ended.complete)), "leg_incomplete");
+    note(call.media.iter().any(|leg| !leg.over), "leg_open");
+    let complete = |leg: &MediaLeg| leg.ended.as_ref().is_some_and(|ended| ended.complete);
+    note(call.media.iter().any(|leg| leg.over && !complete(leg)), "leg_incomplete");
     let recorded = call.flow.as_ref().is_some_and(|flow| flow.record);
     note(recorded && call.recordings.is_empty() && call.people().any(Participant::answered), "no_recording");
     remarks.into_iter().collect()

@@ -186,10 +186,12 @@ impl Controller {
         }
     }
 
-    /// Waits until every request under way is answered.
-    pub async fn settle(&self) {
+    /// Publishes the record of every call as it stands, and waits until every request under
+    /// way is answered, for at most `patience`.
+    pub async fn stop(self: &Arc<Self>, patience: Duration) {
         self.tasks.close();
-        self.tasks.wait().await;
+        let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
+        self.tell(|centre, now| centre.close(now));
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
@@ -296,11 +298,7 @@ impl LegObserver for Arc<Controller> {
     }
 
     fn ended(&self, leg: &LegInfo, ended: Option<&LegEnded>) {
-        self.tell(|centre, now| {
-            if let Some(ended) = ended {
-                centre.media_ended(now, &leg.conversation, &leg.id, ended)
-            }
-        });
+        self.tell(|centre, now| centre.media_ended(now, &leg.conversation, &leg.id, ended));
     }
 }
 
@@ -309,7 +307,12 @@ fn new_id() -> LegId {
 }
 
 fn observe<T>(request: &'static str, result: &Result<T, RestError>, started: Instant) {
-    let outcome = result.as_ref().map_or_else(RestError::class, |_| "done");
+    let outcome = match result {
+        Ok(_) => "done",
+        // A leg that is over is what a hang-up wants.
+        Err(RestError::NotFound { .. }) if request == "hang_up" => "done",
+        Err(error) => error.class(),
+    };
     VonageAsked { request, outcome, took: started.elapsed() }.emit();
 }
 

@@ -203,18 +203,19 @@ impl Centre {
         self.heard(now, call, |centre, call| {
             if call.media.len() < centre.settings.limits.participants_max * 2 {
                 let (leg, speaker, participant) = (leg.clone(), speaker.clone(), participant.cloned());
-                call.media.push(MediaLeg { leg, speaker, participant, ended: None });
+                call.media.push(MediaLeg { leg, speaker, participant, over: false, ended: None });
             }
             let steps = call.ears.connected(participant, leg);
             centre.take(now, call, steps);
         });
     }
 
-    /// A media leg is over; its ledger is closed.
-    pub fn media_ended(&mut self, now: Now, call: &ConversationId, leg: &LegId, ended: &LegEnded) {
+    /// A media leg is over. `ended` closes its ledger; none where it died before it could.
+    pub fn media_ended(&mut self, now: Now, call: &ConversationId, leg: &LegId, ended: Option<&LegEnded>) {
         self.heard(now, call, |centre, call| {
             if let Some(media) = call.media.iter_mut().find(|media| media.leg == *leg) {
-                media.ended = Some(ended.clone());
+                media.over = true;
+                media.ended = ended.cloned();
             }
             let steps = if call.is_live() {
                 call.ears.disconnected(leg, now.mono, centre.patience())
@@ -274,7 +275,7 @@ impl Centre {
 
     fn patience(&self) -> Patience {
         let limits = &self.settings.limits;
-        Patience { timeout: limits.listener_timeout, attempts: limits.listener_attempts }
+        Patience { timeout: limits.listener_timeout, attempts: limits.listener_attempts, pause: limits.listener_pause }
     }
 
     /// Does something with a call of which something was heard.

@@ -56,6 +56,20 @@ impl Centre {
         }
     }
 
+    /// The gateway stops: publishes the record of every call as it stands. What becomes of
+    /// them from here on, nobody here will know.
+    pub fn close(&mut self, now: Now) {
+        let ids = self.calls.values().filter(|call| call.state != CallState::Closed).map(|call| call.id.clone());
+        for id in ids.collect::<Vec<_>>() {
+            self.with(now, &id, |centre, call| {
+                if call.state == CallState::Open {
+                    call.remarks.insert("gateway_stopped");
+                }
+                centre.finish(now, call);
+            });
+        }
+    }
+
     /// Asks after legs of which nothing was heard.
     fn sweep(&mut self, now: Now, call: &mut Call) {
         if !self.settings.has_api {
@@ -131,13 +145,19 @@ impl Centre {
             ours.iter().for_each(|leg| self.hang_up(call, leg));
         }
         if call.state == CallState::Closing && now.mono >= self.close_at(call) {
-            let body = record(call, now.wall);
-            self.emit(now, call, Body::CallRecord(Box::new(body)));
-            call.state = CallState::Closed;
-            call.closing_since = now.mono;
-            call.outbound = None;
-            self.out.push_back(Output::Forget(call.id.clone()));
+            self.finish(now, call);
         }
+    }
+
+    /// The record, once.
+    fn finish(&mut self, now: Now, call: &mut Call) {
+        let body = record(call, now.wall);
+        self.say_started(now, call);
+        self.emit(now, call, Body::CallRecord(Box::new(body)));
+        call.state = CallState::Closed;
+        call.closing_since = now.mono;
+        call.outbound = None;
+        self.out.push_back(Output::Forget(call.id.clone()));
     }
 
     fn close_at(&self, call: &Call) -> Moment {

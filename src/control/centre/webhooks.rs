@@ -434,7 +434,7 @@ impl Centre {
     }
 
     /// Says that the call began, before anything else is said of it.
-    fn say_started(&mut self, now: Now, call: &mut Call) {
+    pub(super) fn say_started(&mut self, now: Now, call: &mut Call) {
         if !call.started {
             if call.direction.as_deref() != Some("outbound") {
                 call.remarks.insert("no_answer_webhook");
