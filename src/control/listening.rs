@@ -199,7 +199,7 @@ impl Ears {
         }
         if ear.losses <= patience.attempts {
             ear.again_at = Some(now + patience.pause);
-            return ear.leg.take().map(Step::HangUp).into_iter().collect();
+            return ear.leg.clone().map(Step::HangUp).into_iter().collect();
         }
         let hears = ear.hears.clone();
         let mut steps = self.say_lost(now);
@@ -246,7 +246,7 @@ impl Ears {
     pub(super) fn expire(&mut self, now: Moment, patience: Patience) -> Vec<Step> {
         let mut steps = self.say_lost(now);
         for ear in self.ears.iter_mut().filter(|ear| ear.is_awaited() && ear.again_at.is_some_and(|at| at <= now)) {
-            (ear.again_at, ear.creating) = (None, true);
+            (ear.again_at, ear.creating, ear.leg) = (None, true, None);
             steps.push(Step::Create(ear.hears.clone()));
         }
         let late: Vec<_> =

@@ -16,7 +16,7 @@ use crate::event::call::{
     CallAnswered, CallCompleted, CallFailed, CallJoined, CallListening, CallRecording, CallTransferred, CallUpdated,
     Listening,
 };
-use crate::types::{ConversationId, LegId, WallTime};
+use crate::types::{ConversationId, LegId, Private, WallTime};
 use crate::vonage::ncco::Ncco;
 use crate::vonage::webhook::{Answer, Direction, Event, Recorded, Status, StatusEvent, Transferred, time};
 use crate::vonage::wire::Map;
@@ -160,7 +160,12 @@ impl Centre {
         }
         if let (Some(who), Event::Status(status)) = (call.participant(leg), event) {
             let outbound = status.direction.get() == Some(&Direction::Outbound);
-            who.address = if outbound { status.called() } else { status.caller() };
+            let address = if outbound { status.called() } else { status.caller() };
+            // The query of our own socket holds its token.
+            who.address = match address {
+                Some(Private(uri)) if who.role.is_ours() => uri.split('?').next().map(|uri| Private(uri.to_owned())),
+                address => address,
+            };
             who.vonage_conversation = status.conversation();
         }
         if tag.is_some() {
