@@ -13,12 +13,11 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::call::BackendNames;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, Tokens};
 use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
 use crate::publish::{self, Outbox};
-use crate::server::api::token::Tokens;
 use crate::server::api::{Guard, Peer};
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,

@@ -2,8 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{Config, Family, flow, media, vonage};
-use crate::server::api::token::Tokens;
+use super::{Config, Family, Tokens, flow, media, vonage};
 use crate::types::Rate;
 
 /// One thing wrong with a configuration.

@@ -5,6 +5,7 @@
 //! `server.listen`, and so on: sections and keys are separated by two underscores.
 //! Every error names the key, the value where there is one, and what was expected.
 
+mod api;
 mod checks;
 mod flow;
 mod load;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
 pub use flow::{FlowSection, ListenRule, To};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
@@ -26,7 +28,6 @@ use serde::{Deserialize, Serialize};
 pub use vonage::{Account, Control, QueryHashRule, Vonage};
 
 use crate::call::{CallConfig, Endpointing};
-use crate::server::api::token::TokenSettings;
 use crate::types::Rate;
 
 /// Everything that can be configured.
@@ -130,15 +131,6 @@ impl Default for Server {
             live_backlog_max: 4_096,
         }
     }
-}
-
-/// `[api]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Api {
-    /// Bearer tokens, each with its scopes: `[[api.tokens]]`. Without any, only this
-    /// machine is answered, and only while `server.listen` is a loopback address.
-    pub tokens: Vec<TokenSettings>,
 }
 
 /// `[call]`
