@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::call::BackendNames;
-use crate::config::Config;
+use crate::config::{Config, SpoolFsync, SpoolMode};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
 use crate::publish::{self, Outbox};
@@ -46,6 +46,9 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// What waits for the sinks.
+    #[error(transparent)]
+    Outbox(#[from] publish::StartError),
 }
 
 /// The engines that a configuration names, loaded but not yet warm.
@@ -114,6 +117,31 @@ pub fn sinks(config: &Config) -> Result<Vec<Box<dyn Sink>>, StartError> {
     Ok(sinks)
 }
 
+/// How durable events are kept that a sink does not take; `None` for in memory only.
+#[must_use]
+pub fn spool(config: &Config) -> Option<publish::spool::Settings> {
+    let spool = &config.sink.spool;
+    let mode = match spool.mode {
+        SpoolMode::Off => return None,
+        SpoolMode::Always => publish::Mode::Always,
+        SpoolMode::Overflow => publish::Mode::Overflow,
+    };
+    let fsync = match spool.fsync {
+        SpoolFsync::Always => publish::Fsync::Always,
+        SpoolFsync::Interval => publish::Fsync::Every(Duration::from_millis(spool.fsync_interval_ms)),
+        SpoolFsync::Never => publish::Fsync::Never,
+    };
+    Some(publish::spool::Settings {
+        dir: spool.dir.clone(),
+        mode,
+        fsync,
+        bytes_max: spool.bytes_max,
+        segment_bytes: spool.segment_bytes,
+        memory_max: spool.memory_max,
+        replay_share: spool.replay_share,
+    })
+}
+
 /// A gateway that listens.
 pub struct App {
     gateway: Arc<Gateway>,
@@ -157,7 +185,7 @@ impl App {
             backends,
             pool: pool(config, &engines, &buffers)?,
             buffers,
-            outbox: Outbox::start(sinks, limits).map_err(StartError::Thread)?,
+            outbox: Outbox::start(sinks, limits, spool(config).as_ref())?,
             admission: Admission::new(config.server.legs_max),
             clock: Clock::default(),
             conversations: Gateway::no_conversations(),

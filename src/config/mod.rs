@@ -7,6 +7,7 @@
 
 mod checks;
 mod load;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use load::{ConfigError, Source, load};
 use serde::{Deserialize, Serialize};
+pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
 
 use crate::call::{CallConfig, Endpointing};
 use crate::types::Rate;
@@ -252,6 +254,8 @@ pub struct Sinks {
     pub kafka: KafkaSink,
     /// What waits for each sink.
     pub outbox: OutboxSection,
+    /// What waits on disk.
+    pub spool: SpoolSection,
 }
 
 /// `[sink.file]`
@@ -306,7 +310,7 @@ impl Default for KafkaSink {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboxSection {
-    /// Durable events that wait. At three quarters new legs are refused.
+    /// Durable events that wait; with a spool, for it. At three quarters new legs are refused.
     pub durable_max: usize,
     /// Ephemeral events that wait; beyond it the oldest goes.
     pub ephemeral_max: usize,

@@ -12,6 +12,7 @@ use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
     CallStarted, CallTransferred, CallUpdated,
 };
+use super::loss::GatewayLoss;
 
 /// One kind of event, as the documents need it.
 #[derive(Debug, Clone)]
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Documented> {
         documented::<CallFailed>(),
         documented::<CallCompleted>(),
         documented::<CallRecord>(),
+        documented::<GatewayLoss>(),
     ]
 }
 
@@ -79,6 +81,7 @@ fn with_origin(schema: &mut Value, stream: Stream) {
             ("call", text("The controller's record of the call: one for each call that a gateway follows.")),
             ("seq", seq("record")),
         ],
+        Stream::Gateway => vec![("conversation", conversation), ("seq", seq("gateway's word about the subject"))],
     };
     let mut properties = Map::new();
     let mut required: Vec<Value> = Vec::new();
