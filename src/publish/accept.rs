@@ -39,6 +39,7 @@ pub(super) fn run(writer: Writer, shared: &Shared) -> usize {
         engaged,
         behind: false,
         waiting: Vec::new(),
+        chunk: BATCH_MAX,
         refused: None,
         used: now,
         noted: now,
@@ -73,6 +74,8 @@ struct Acceptor<'a> {
     behind: bool,
     /// Those of them that are for the disk only.
     waiting: Vec<Coming>,
+    /// Events written at once when there are old ones to be written.
+    chunk: usize,
     /// When the disk last refused something.
     refused: Option<Instant>,
     /// When the spool last held something that was wanted.
@@ -149,7 +152,7 @@ impl Acceptor<'_> {
         all.append(&mut self.waiting);
         all.sort_unstable_by_key(|coming| coming.position);
         let mut done = 0;
-        for chunk in all.chunks(BATCH_MAX) {
+        for chunk in all.chunks(self.chunk) {
             if !self.write(chunk) {
                 break;
             }
@@ -223,6 +226,8 @@ impl Acceptor<'_> {
         let outcome = self.writer.append(&records);
         self.used = Instant::now();
         self.refused = outcome.is_err().then_some(self.used);
+        // What does not fit as a whole may fit in part.
+        self.chunk = if outcome.is_ok() { (self.chunk * 2).min(BATCH_MAX) } else { (self.chunk / 2).max(1) };
         self.say(outcome)
     }
 

@@ -236,6 +236,13 @@ impl Lane {
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
+    /// Whether all that came is accepted.
+    #[cfg(test)]
+    pub(super) fn is_settled_down(&self) -> bool {
+        let state = self.shared.state();
+        state.arriving.is_empty() && state.in_hand == 0
+    }
+
     pub(super) fn close(&self, wait: Duration) {
         self.shared.state().close_by = Some(Instant::now() + wait);
         self.shared.changed.notify_all();
@@ -330,7 +337,7 @@ pub(super) mod tests {
     }
 
     /// Waits, bounded, until something holds.
-    fn until(what: &str, holds: impl Fn() -> bool) {
+    pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
         let by = Instant::now() + Duration::from_secs(30);
         while !holds() {
             assert!(Instant::now() < by, "waited in vain for {what}");

@@ -143,3 +143,6 @@ impl Outbox {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
