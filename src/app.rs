@@ -120,18 +120,23 @@ pub fn sinks(config: &Config) -> Result<Vec<Box<dyn Sink>>, StartError> {
 /// How durable events are kept that a sink does not take; `None` for in memory only.
 #[must_use]
 pub fn spool(config: &Config) -> Option<publish::spool::Settings> {
+    match config.sink.spool.mode {
+        SpoolMode::Off => None,
+        SpoolMode::Always => Some(spool_settings(config, publish::Mode::Always)),
+        SpoolMode::Overflow => Some(spool_settings(config, publish::Mode::Overflow)),
+    }
+}
+
+/// The spool that a configuration names, used as `mode` says.
+#[must_use]
+pub fn spool_settings(config: &Config, mode: publish::Mode) -> publish::spool::Settings {
     let spool = &config.sink.spool;
-    let mode = match spool.mode {
-        SpoolMode::Off => return None,
-        SpoolMode::Always => publish::Mode::Always,
-        SpoolMode::Overflow => publish::Mode::Overflow,
-    };
     let fsync = match spool.fsync {
         SpoolFsync::Always => publish::Fsync::Always,
         SpoolFsync::Interval => publish::Fsync::Every(Duration::from_millis(spool.fsync_interval_ms)),
         SpoolFsync::Never => publish::Fsync::Never,
     };
-    Some(publish::spool::Settings {
+    publish::spool::Settings {
         dir: spool.dir.clone(),
         mode,
         fsync,
@@ -139,7 +144,7 @@ pub fn spool(config: &Config) -> Option<publish::spool::Settings> {
         segment_bytes: spool.segment_bytes,
         memory_max: spool.memory_max,
         replay_share: spool.replay_share,
-    })
+    }
 }
 
 /// A gateway that listens.

@@ -10,6 +10,7 @@ mod models;
 mod ncco;
 mod offline;
 mod serve;
+mod spool;
 mod transcribe;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -62,6 +63,9 @@ enum Command {
     /// Check call control objects before Vonage does
     #[command(subcommand)]
     Ncco(Ncco),
+    /// Look at, print or send the events that wait on disk for a broker that is away
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print the event contract: JSON Schemas or the AsyncAPI document
     Events(events::Options),
 }
@@ -95,6 +99,7 @@ pub fn run() -> ExitCode {
             let sound = ncco::check(&file, &mut io::stdout().lock());
             sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)
         }
+        Command::Spool(command) => spool::run(&cli.common, &command),
         Command::Events(options) => events::run(&options),
     };
     match done {

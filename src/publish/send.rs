@@ -36,7 +36,6 @@ struct Next {
     key: u64,
     path: Path,
     event: Arc<Event>,
-    written: bool,
 }
 
 struct Sender<'a> {
@@ -140,8 +139,8 @@ impl Sender<'_> {
 
     fn choose(&mut self, state: &mut State) -> Option<Next> {
         if self.shared.spooled.is_none() {
-            let Numbered { number, event, written } = state.ready.pop()?;
-            return Some(Next { position: number, key: 0, path: Path::Live, event, written });
+            let Numbered { number, event, .. } = state.ready.pop()?;
+            return Some(Next { position: number, key: 0, path: Path::Live, event });
         }
         loop {
             let head = self.ahead.front().map(|held| held.key);
@@ -153,11 +152,16 @@ impl Sender<'_> {
                         EventSettled { sink: self.shared.name, delivery: Delivery::Shed }.emit();
                         continue;
                     }
-                    return Some(Next { position: number, key, path: Path::Live, event, written });
+                    if event.lane() == Lane::Durable {
+                        // Under one lock: at no moment is it nowhere.
+                        state.flight.insert(number, Flight { event: Arc::clone(&event), written });
+                    }
+                    return Some(Next { position: number, key, path: Path::Live, event });
                 }
                 Path::Backlog => {
                     let Held { position, key, event } = self.ahead.pop_front()?;
-                    return Some(Next { position, key, path: Path::Backlog, event, written: true });
+                    state.flight.insert(position, Flight { event: Arc::clone(&event), written: true });
+                    return Some(Next { position, key, path: Path::Backlog, event });
                 }
             }
         }
@@ -181,12 +185,10 @@ impl Sender<'_> {
     /// # Errors
     /// When the lane closed first: as [`Sender::leave`].
     fn send(&mut self, next: Next) -> Result<(), usize> {
-        let Next { position, key, path, event, written } = next;
+        let Next { position, key, path, event } = next;
         let tracked = self.shared.spooled.is_some() && event.lane() == Lane::Durable;
         if tracked {
             self.flying.insert(Arc::as_ptr(&event) as usize, position);
-            let flight = Flight { event: Arc::clone(&event), written };
-            self.shared.state().flight.insert(position, flight);
         }
         let sent = self.offer(&event);
         if tracked {
