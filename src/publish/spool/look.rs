@@ -24,7 +24,8 @@ pub struct Look {
     pub oldest: Option<String>,
     /// How many of each CloudEvents `type`.
     pub types: BTreeMap<String, u64>,
-    /// Files that cannot be read whole, and why; the next start of a gateway sets them aside.
+    /// Files that cannot be read whole and are not set aside yet, and why; the next start of a
+    /// gateway does so.
     pub damaged: Vec<(PathBuf, Fault)>,
     /// Files that were set aside; their names end in the reason.
     pub quarantined: Vec<PathBuf>,
@@ -56,7 +57,12 @@ pub fn look(dir: &Path, sink: &str) -> io::Result<Look> {
         }
         Ok(())
     })?;
-    look.damaged = damaged;
+    // A file that was set aside and is not all sent yet is in both places.
+    let aside = |path: &Path, fault: Fault| {
+        let name = format!("{}.{}", path.file_name().unwrap_or_default().to_string_lossy(), fault.name());
+        look.quarantined.iter().any(|aside| aside.ends_with(&name))
+    };
+    look.damaged = damaged.into_iter().filter(|(path, fault)| !aside(path, *fault)).collect();
     Ok(look)
 }
 
