@@ -34,10 +34,10 @@ mod support;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two keys of one leg.
-const KEY_EVERY: Duration = Duration::from_millis(5);
+const KEY_EVERY: Duration = Duration::from_millis(20);
 
-/// Legs that press keys at once.
-const LEGS: usize = 8;
+/// Legs that press keys at once. One that pressed many more in a second would be ended.
+const LEGS: usize = 32;
 
 /// A broker of our own, gone when the test is over, however it ends.
 struct Broker {
@@ -48,7 +48,7 @@ struct Broker {
 
 impl Broker {
     /// `None`, with a word on standard error, where no broker was asked for.
-    fn start(test: &str) -> Option<Self> {
+    fn start(test: &str, more: &[&str]) -> Option<Self> {
         if std::env::var_os("SIDETONE_TEST_KAFKA").is_none() {
             let skipped = format!("skipped: {test}: SIDETONE_TEST_KAFKA is not set\n");
             let _ = std::io::stderr().write_all(skipped.as_bytes());
@@ -57,7 +57,7 @@ impl Broker {
         let dir = tempfile::tempdir().unwrap();
         let mut broker = Self { bootstrap: String::new(), pid: String::new(), dir };
         let dir = broker.dir();
-        broker.run(&["start", "--dir", &dir]);
+        broker.run(&[&["start", "--dir", &dir], more].concat());
         Some(broker)
     }
 
@@ -85,6 +85,13 @@ impl Broker {
     fn restart(&mut self) {
         let dir = self.dir();
         self.run(&["restart", &dir]);
+    }
+
+    /// Runs one of the broker's own tools.
+    fn tool(&self, verb: &str, arguments: &[&str]) {
+        let dir = self.dir();
+        let done = script(&[&[verb, &dir], arguments].concat());
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     fn signal(&self, name: &str) {
@@ -272,7 +279,7 @@ fn outage() -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_dies_hangs_and_returns_under_load_costs_no_event() {
     let test = "a_broker_that_dies_hangs_and_returns_under_load_costs_no_event";
-    let Some(mut broker) = Broker::start(test) else { return };
+    let Some(mut broker) = Broker::start(test, &[]) else { return };
     let topic = format!("sidetone.test.outages.{}", std::process::id());
     let gateway = Gateway::start(&settings(&broker, &topic)).await;
     let mut keys = 0;
@@ -307,9 +314,50 @@ async fn a_broker_that_dies_hangs_and_returns_under_load_costs_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_or_a_topic_taken_away_and_given_back_costs_no_event() {
+    let acl = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    let more = ["--set", acl, "--set", "allow.everyone.if.no.acl.found=true"];
+    let test = "a_right_or_a_topic_taken_away_and_given_back_costs_no_event";
+    let Some(broker) = Broker::start(test, &more) else { return };
+    let topic = format!("sidetone.test.refused.{}", std::process::id());
+    let gateway = Gateway::start(&settings(&broker, &topic).replace(
+        "\"reconnect.backoff.max.ms\" = \"500\"",
+        "\"topic.metadata.propagation.max.ms\" = \"1000\", \"topic.metadata.refresh.interval.ms\" = \"1000\"",
+    ))
+    .await;
+    let acl = |verb: &str| {
+        let force = if verb == "--remove" { &["--force"][..] } else { &[] };
+        let arguments = ["AclCommand", verb, "--deny-principal", "User:ANONYMOUS", "--operation", "Write", "--topic"];
+        broker.tool("tool", &[&arguments, &[topic.as_str()][..], force].concat());
+    };
+    let load = Load::start(gateway.address, "CON-right");
+    spooled_at_least(&gateway, 1.0).await;
+    acl("--add");
+    spooled_at_least(&gateway, outage()).await;
+    let troubles = gateway.get("/readyz").await.1;
+    assert!(troubles.to_lowercase().contains("authorization"), "{troubles}");
+    acl("--remove");
+    load.end().await;
+    drained(&gateway).await;
+    let before = published(gateway.folder.path());
+    prove(&broker.records(&topic), &before);
+
+    broker.tool("topics", &["--delete", "--topic", &topic]);
+    let load = Load::start(gateway.address, "CON-topic");
+    spooled_at_least(&gateway, outage()).await;
+    broker.tool("topics", &["--create", "--topic", &topic, "--partitions", "3"]);
+    load.end().await;
+    drained(&gateway).await;
+    let (_, folder) = gateway.stop().await;
+    let after = published(folder.path()).split_off(before.len());
+    assert!(!folder.path().join("sidetone-dead-letters.jsonl").exists(), "something was given up");
+    prove(&broker.records(&topic), &after);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_killed_and_stopped_while_the_broker_is_away_loses_nothing_it_accepted() {
     let test = "a_gateway_killed_and_stopped_while_the_broker_is_away_loses_nothing_it_accepted";
-    let Some(mut broker) = Broker::start(test) else { return };
+    let Some(mut broker) = Broker::start(test, &[]) else { return };
     let topic = format!("sidetone.test.kills.{}", std::process::id());
     let settings = settings(&broker, &topic);
     let mut gateway = Gateway::start(&settings).await;

@@ -124,9 +124,7 @@ impl Sender<'_> {
             self.sink.poll(Duration::ZERO);
             self.collect();
             self.shared.note(self.sink.trouble());
-            if !self.send_again() {
-                return None;
-            }
+            self.send_again();
             let state = self.shared.state();
             // What came in the meantime, to memory or to the disk.
             let unread = self.ahead.is_empty() && state.in_hand == 0 && state.order.backlog_len() > 0;
@@ -180,7 +178,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Sends one event, however long it takes.
+    /// Sends one event, however long it takes. Ephemeral ones are offered once.
     ///
     /// # Errors
     /// When the lane closed first: as [`Sender::leave`].
@@ -190,49 +188,59 @@ impl Sender<'_> {
         if tracked {
             self.flying.insert(Arc::as_ptr(&event) as usize, position);
         }
-        let sent = self.offer(&event);
+        let mut closed = false;
+        while !self.offer(&event) {
+            if event.lane() == Lane::Ephemeral {
+                EventSettled { sink: self.shared.name, delivery: Delivery::Shed }.emit();
+                break;
+            }
+            closed = self.is_over();
+            if closed {
+                break;
+            }
+            self.rest();
+            if !self.returned.is_empty() {
+                // It comes after those.
+                self.returned.insert(position, Arc::clone(&event));
+                break;
+            }
+        }
         if tracked {
-            // From here on the sink keeps the order; and at a close nothing more is sent.
+            // From here on the order is kept by the sink, or by `returned`.
             self.shared.state().order.left(key, path);
             self.collect();
         }
-        if sent == Sent::Closed { Err(self.leave(Some(event))) } else { Ok(()) }
+        if closed { Err(self.leave(Some(event))) } else { Ok(()) }
     }
 
-    /// Offers an event until it is taken. Ephemeral ones are offered once.
-    fn offer(&mut self, event: &Arc<Event>) -> Sent {
-        loop {
-            match self.sink.send(event) {
-                Ok(()) => {
-                    self.shared.state().busy = false;
-                    return Sent::Taken;
-                }
-                Err(Refusal::Rejected(reason)) => {
-                    EventSettled { sink: self.shared.name, delivery: Delivery::DeadLetter }.emit();
-                    SinkTrouble { sink: self.shared.name, problem: &reason }.emit();
-                    self.outcomes.push((Arc::clone(event), Outcome::Settled));
-                    return Sent::Taken;
-                }
-                Err(Refusal::Busy) if event.lane() == Lane::Ephemeral => {
-                    EventSettled { sink: self.shared.name, delivery: Delivery::Shed }.emit();
-                    return Sent::Taken;
-                }
-                Err(Refusal::Busy) => {
-                    if self.is_over() {
-                        return Sent::Closed;
-                    }
-                    self.shared.state().busy = true;
-                    self.shared.arrived.notify_one();
-                    let again = Instant::now() + RETRY;
-                    self.sink.poll(RETRY);
-                    self.collect();
-                    self.shared.note(self.sink.trouble());
-                    // A sink that had nothing to do meanwhile did not wait.
-                    let rest = again.saturating_duration_since(Instant::now());
-                    drop(self.shared.changed.wait_timeout_while(self.shared.state(), rest, |_| true));
-                }
+    /// Offers an event. `false` when the sink has no room.
+    fn offer(&mut self, event: &Arc<Event>) -> bool {
+        match self.sink.send(event) {
+            Ok(()) => {
+                self.shared.state().busy = false;
+                true
             }
+            Err(Refusal::Rejected(reason)) => {
+                EventSettled { sink: self.shared.name, delivery: Delivery::DeadLetter }.emit();
+                SinkTrouble { sink: self.shared.name, problem: &reason }.emit();
+                self.outcomes.push((Arc::clone(event), Outcome::Settled));
+                true
+            }
+            Err(Refusal::Busy) => false,
         }
+    }
+
+    /// Gives the sink time to make room.
+    fn rest(&mut self) {
+        self.shared.state().busy = true;
+        self.shared.arrived.notify_one();
+        let again = Instant::now() + RETRY;
+        self.sink.poll(RETRY);
+        self.collect();
+        self.shared.note(self.sink.trouble());
+        // A sink that had nothing to do meanwhile did not wait.
+        let rest = again.saturating_duration_since(Instant::now());
+        drop(self.shared.changed.wait_timeout_while(self.shared.state(), rest, |_| true));
     }
 
     /// Notes what became of events that the sink took.
@@ -267,29 +275,20 @@ impl Sender<'_> {
     }
 
     /// Sends again, in order, what the sink handed back, once all that it had is
-    /// accounted for: else a later event might pass. `false` when the lane closed first.
-    fn send_again(&mut self) -> bool {
+    /// accounted for: else a later event might pass.
+    fn send_again(&mut self) {
         if self.returned.is_empty() || self.flying.len() > self.returned.len() {
-            return true;
+            return;
         }
         // Whatever made it hand them back is given time to pass.
-        let again = Instant::now() + RETRY;
-        let early = |_: &mut State| Instant::now() < again;
-        drop(self.shared.changed.wait_timeout_while(self.shared.state(), RETRY, early));
-        for event in std::mem::take(&mut self.returned).into_values() {
-            if self.offer(&event) == Sent::Closed {
-                return false;
+        self.rest();
+        while let Some((position, event)) = self.returned.pop_first() {
+            if !self.offer(&event) {
+                self.returned.insert(position, event);
+                return;
             }
         }
-        true
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    Taken,
-    /// The lane closed first.
-    Closed,
 }
 
 /// Whether nothing waits anywhere.

@@ -27,6 +27,8 @@ enum Weather {
     Silent,
     /// Takes, and hands back later.
     Refusing,
+    /// Takes nothing, and hands back what it took.
+    Forbidden,
     /// Takes, and sets aside for good.
     Rejecting,
 }
@@ -77,7 +79,7 @@ impl Sink for Remote {
 
     fn send(&mut self, event: &Arc<Event>) -> Result<(), Refusal> {
         let mut broker = self.0.lock().unwrap();
-        if broker.weather == Weather::Away {
+        if matches!(broker.weather, Weather::Away | Weather::Forbidden) {
             return Err(Refusal::Busy);
         }
         broker.held.push(Arc::clone(event));
@@ -92,7 +94,7 @@ impl Sink for Remote {
         let mut broker = self.0.lock().unwrap();
         let outcome = match broker.weather {
             Weather::Fair | Weather::Rejecting => Outcome::Settled,
-            Weather::Refusing => Outcome::Returned,
+            Weather::Refusing | Weather::Forbidden => Outcome::Returned,
             Weather::Away | Weather::Silent => return,
         };
         let held = std::mem::take(&mut broker.held);
@@ -323,6 +325,22 @@ fn what_is_handed_back_is_sent_again_in_order_and_what_is_rejected_is_not() {
 }
 
 #[test]
+fn what_is_handed_back_goes_before_what_found_the_sink_closed() {
+    let (dir, remote) = (tempfile::tempdir().unwrap(), Remote::default());
+    remote.set(Weather::Silent);
+    let outbox = start(&remote, &settings(dir.path()));
+    (1..=5).for_each(|seq| outbox.publish(durable("a", seq)));
+    until("five to be taken", || remote.0.lock().unwrap().held.len() == 5);
+    remote.set(Weather::Forbidden);
+    outbox.publish(durable("a", 6));
+    until("them to be handed back", || remote.0.lock().unwrap().held.is_empty());
+    remote.set(Weather::Fair);
+    until("all six", || remote.count() == 6);
+    assert_eq!(remote.arrived()["a"], numbers(6));
+    outbox.stop(Duration::from_secs(30));
+}
+
+#[test]
 fn at_the_bound_the_door_closes_and_consumers_learn_which_events_were_lost() {
     let (dir, remote) = (tempfile::tempdir().unwrap(), Remote::default());
     let outbox = start(&remote, &spool::Settings { bytes_max: 16_384, ..settings(dir.path()) });
@@ -380,8 +398,8 @@ proptest! {
         let mut seqs = [0; 3];
         let legs = ["a", "b", "c"];
         for (leg, count, weather, restart) in steps {
-            use Weather::{Away, Fair, Refusing, Silent};
-            remote.set([Fair, Away, Silent, Refusing, Away][weather]);
+            use Weather::{Away, Fair, Forbidden, Refusing, Silent};
+            remote.set([Fair, Away, Silent, Refusing, Forbidden][weather]);
             for _ in 0..count {
                 seqs[leg] += 1;
                 outbox.publish(durable(legs[leg], seqs[leg]));

@@ -301,6 +301,11 @@ impl Sink for Kafka {
                 Ok(())
             }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Refusal::Busy),
+            // Nothing is wrong with the event: it waits, and those behind it.
+            Err((error, _)) if may_pass(&error) => {
+                *self.producer.context().trouble() = Some(format!("the broker refuses events for now: {error}"));
+                Err(Refusal::Busy)
+            }
             Err((error, record)) => {
                 self.producer.context().give_up(&record.delivery_opaque.event, &error.to_string());
                 Ok(())
