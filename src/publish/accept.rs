@@ -108,15 +108,18 @@ impl Acceptor<'_> {
     /// Takes a batch and says where each event is to wait.
     fn gather(&mut self, state: &mut State) -> Vec<Coming> {
         let mut batch = Vec::new();
-        if !state.losses.is_empty() && self.refused.is_none() && !self.behind {
-            // Consumers are told of a hole before they see what is behind it.
-            for event in state.losses.take(self.shared.name) {
-                batch.push(self.number(state, Arc::new(event)));
-            }
-        }
         while batch.len() < BATCH_MAX {
             let Some(came) = state.arriving.pop() else { break };
+            // Consumers are told of a hole after what is before it, before what is behind it.
+            for loss in state.losses.take_before(&came.event, self.shared.name) {
+                batch.push(self.number(state, Arc::new(loss)));
+            }
             batch.push(self.number(state, came.event));
+        }
+        if state.arriving.is_empty() && !state.losses.is_empty() && self.refused.is_none() && !self.behind {
+            for loss in state.losses.take(self.shared.name) {
+                batch.push(self.number(state, Arc::new(loss)));
+            }
         }
         state.in_hand += batch.iter().filter(|coming| coming.path.is_some()).count();
         if self.spooled.mode == Mode::Overflow {

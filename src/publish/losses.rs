@@ -47,17 +47,30 @@ impl Losses {
         self.holes.is_empty()
     }
 
+    /// An event for each hole of the subject of `next` that is before `next`; they are the
+    /// caller's from now on.
+    pub(super) fn take_before(&mut self, next: &Event, sink: &str) -> Vec<Event> {
+        if self.holes.is_empty() {
+            return Vec::new();
+        }
+        let leg = &next.origin.leg;
+        let range = (leg.clone(), 0)..(leg.clone(), next.seq);
+        let before: Vec<_> = self.holes.range(range).map(|(at, _)| at.clone()).collect();
+        let holes = before.into_iter().filter_map(|at| self.holes.remove_entry(&at));
+        holes.filter_map(|(at, hole)| tell(at, &hole, sink)).collect()
+    }
+
     /// An event for each hole; they are the caller's from now on.
     pub(super) fn take(&mut self, sink: &str) -> Vec<Event> {
         let holes = std::mem::take(&mut self.holes);
-        let tell = |((leg, from_seq), hole): ((LegId, u64), Hole)| {
-            let subject = leg.as_str().to_owned();
-            let reason = "spool_full".to_owned();
-            let loss = GatewayLoss { subject, from_seq, to_seq: hole.to, reason, sink: sink.to_owned() };
-            loss::event(&hole.origin, hole.time, loss)
-        };
-        holes.into_iter().filter_map(tell).collect()
+        holes.into_iter().filter_map(|(at, hole)| tell(at, &hole, sink)).collect()
     }
+}
+
+fn tell((leg, from_seq): (LegId, u64), hole: &Hole, sink: &str) -> Option<Event> {
+    let (subject, reason) = (leg.as_str().to_owned(), "spool_full".to_owned());
+    let loss = GatewayLoss { subject, from_seq, to_seq: hole.to, reason, sink: sink.to_owned() };
+    loss::event(&hole.origin, hole.time, loss)
 }
 
 #[cfg(test)]
@@ -99,6 +112,19 @@ mod tests {
         );
         assert!(told.iter().all(|event| event.origin.conversation.as_str() == "CON-1"));
         assert!(losses.is_empty() && losses.take("kafka").is_empty());
+    }
+
+    #[test]
+    fn a_hole_is_told_of_before_what_is_behind_it_and_after_what_is_before_it() {
+        let mut losses = Losses::default();
+        for (leg, seq) in [("a", 3), ("a", 7), ("b", 1)] {
+            losses.add(&event(leg, seq));
+        }
+        let ids = |told: Vec<Event>| told.iter().map(Event::id).collect::<Vec<_>>();
+        assert_eq!(ids(losses.take_before(&event("a", 2), "kafka")), [""; 0]);
+        assert_eq!(ids(losses.take_before(&event("a", 4), "kafka")), ["loss:3:a:1"]);
+        assert_eq!(ids(losses.take_before(&event("a", 5), "kafka")), [""; 0]);
+        assert_eq!(ids(losses.take("kafka")), ["loss:7:a:1", "loss:1:b:1"]);
     }
 
     #[test]
