@@ -129,7 +129,8 @@ impl Sender<'_> {
             // What came in the meantime, to memory or to the disk.
             let unread = self.ahead.is_empty() && state.in_hand == 0 && state.order.backlog_len() > 0;
             let more = self.returned.is_empty() && (!state.ready.is_empty() || unread);
-            if !more && !(state.close_by.is_some() && is_empty(&state)) {
+            let done = state.close_by.is_some() && is_empty(&state);
+            if !more && !done {
                 drop(self.shared.changed.wait_timeout(state, IDLE));
             }
         }

@@ -21,7 +21,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, util::Timeout};
 
-use super::{Outcome, Refusal, Sink};
+use super::{Outcome, Outcomes, Refusal, Sink};
 use crate::config::KafkaSink as Settings;
 use crate::event::{Body, Event, Lane};
 use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
@@ -72,7 +72,7 @@ struct Context {
     /// Durable events that librdkafka holds.
     held: AtomicUsize,
     /// What became of durable events, if there is a spool that wants to know.
-    outcomes: Mutex<Option<Vec<(Arc<Event>, Outcome)>>>,
+    outcomes: Mutex<Option<Outcomes>>,
 }
 
 impl Context {
@@ -88,7 +88,7 @@ impl Context {
         told.is_some()
     }
 
-    fn outcomes(&self) -> MutexGuard<'_, Option<Vec<(Arc<Event>, Outcome)>>> {
+    fn outcomes(&self) -> MutexGuard<'_, Option<Outcomes>> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -326,7 +326,7 @@ impl Sink for Kafka {
         true
     }
 
-    fn outcomes(&mut self, outcomes: &mut Vec<(Arc<Event>, Outcome)>) {
+    fn outcomes(&mut self, outcomes: &mut Outcomes) {
         if let Some(new) = self.producer.context().outcomes().as_mut() {
             outcomes.append(new);
         }

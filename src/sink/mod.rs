@@ -35,6 +35,9 @@ pub enum Outcome {
     Returned,
 }
 
+/// Events, the very `Arc`s that a sink took, and what became of each.
+pub type Outcomes = Vec<(Arc<Event>, Outcome)>;
+
 /// A destination of events.
 pub trait Sink: Send {
     /// The name in metrics and logs.
@@ -70,8 +73,8 @@ pub trait Sink: Send {
         false
     }
 
-    /// Adds what became of durable events since the last call: the very `Arc`s that it took.
-    fn outcomes(&mut self, outcomes: &mut Vec<(Arc<Event>, Outcome)>) {
+    /// Adds what became of durable events since the last call.
+    fn outcomes(&mut self, outcomes: &mut Outcomes) {
         let _ = outcomes;
     }
 

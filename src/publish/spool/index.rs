@@ -141,7 +141,8 @@ impl Index {
 /// Takes the files from the front that nobody wants; the one that is written to stays.
 fn unwanted(state: &mut State) -> Vec<PathBuf> {
     let mut paths = Vec::new();
-    while let Some(segment) = state.segments.pop_front_if(|segment| segment.unsettled == 0 && segment.closed) {
+    while state.segments.front().is_some_and(|segment| segment.unsettled == 0 && segment.closed) {
+        let Some(segment) = state.segments.pop_front() else { break };
         state.bytes -= segment.bytes;
         paths.push(segment.path);
     }
