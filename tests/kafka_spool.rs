@@ -203,7 +203,10 @@ async fn press(address: SocketAddr, conversation: String, stop: Arc<AtomicBool>)
         }
         keys += 1;
     }
-    peer.hang_up().await;
+    let close = support::peer::frame(0x80 | support::peer::CLOSE, true, &1000_u16.to_be_bytes());
+    if peer.send_if_taken(&close).await {
+        peer.back().await;
+    }
     keys
 }
 
