@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::call::BackendNames;
-use crate::config::{Config, Secret, Tokens};
+use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
 use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
@@ -64,6 +64,9 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// What waits for the sinks.
+    #[error(transparent)]
+    Outbox(#[from] publish::StartError),
 }
 
 /// The engines that a configuration names, loaded but not yet warm.
@@ -204,6 +207,36 @@ fn control_settings(
     }
 }
 
+/// How durable events are kept that a sink does not take; `None` for in memory only.
+#[must_use]
+pub fn spool(config: &Config) -> Option<publish::spool::Settings> {
+    match config.sink.spool.mode {
+        SpoolMode::Off => None,
+        SpoolMode::Always => Some(spool_settings(config, publish::Mode::Always)),
+        SpoolMode::Overflow => Some(spool_settings(config, publish::Mode::Overflow)),
+    }
+}
+
+/// The spool that a configuration names, used as `mode` says.
+#[must_use]
+pub fn spool_settings(config: &Config, mode: publish::Mode) -> publish::spool::Settings {
+    let spool = &config.sink.spool;
+    let fsync = match spool.fsync {
+        SpoolFsync::Always => publish::Fsync::Always,
+        SpoolFsync::Interval => publish::Fsync::Every(Duration::from_millis(spool.fsync_interval_ms)),
+        SpoolFsync::Never => publish::Fsync::Never,
+    };
+    publish::spool::Settings {
+        dir: spool.dir.clone(),
+        mode,
+        fsync,
+        bytes_max: spool.bytes_max,
+        segment_bytes: spool.segment_bytes,
+        memory_max: spool.memory_max,
+        replay_share: spool.replay_share,
+    }
+}
+
 /// A gateway that listens.
 pub struct App {
     gateway: Arc<Gateway>,
@@ -257,7 +290,7 @@ impl App {
         };
         let source: Arc<str> = Arc::from(format!("/sidetone/{}", config.server.name));
         let (clock, directory) = (Clock::default(), Arc::new(Legs::default()));
-        let outbox = Arc::new(Outbox::start(sinks, limits).map_err(StartError::Thread)?);
+        let outbox = Arc::new(Outbox::start(sinks, limits, spool(config).as_ref())?);
         let settings = control_settings(config, address, keys, Arc::clone(&source), api.is_some());
         let controller = Controller::new(ControllerParts {
             settings: Arc::new(settings),

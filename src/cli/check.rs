@@ -49,6 +49,9 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
         }
         report.line("event file", opened.map(|()| path.display().to_string()))?;
     }
+    if let Some(said) = super::spool::check(&config) {
+        report.line("spool", said)?;
+    }
     if !config.sink.kafka.bootstrap.is_empty() {
         report.line("kafka", kafka(&config))?;
     }

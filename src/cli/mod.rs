@@ -12,6 +12,7 @@ mod ncco;
 mod offline;
 mod serve;
 mod simulate;
+mod spool;
 mod transcribe;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -68,6 +69,9 @@ enum Command {
     /// Check call control objects before Vonage does
     #[command(subcommand)]
     Ncco(Ncco),
+    /// Look at, print or send the events that wait on disk for a broker that is away
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print the event contract: JSON Schemas or the AsyncAPI document
     Events(events::Options),
 }
@@ -110,6 +114,7 @@ pub fn run() -> ExitCode {
             .load(Vec::new())
             .and_then(|config| Ok(ncco::fallback(&config, &mut io::stdout().lock())?))
             .map(|()| ExitCode::SUCCESS),
+        Command::Spool(command) => spool::run(&cli.common, &command),
         Command::Events(options) => events::run(&options),
     };
     match done {

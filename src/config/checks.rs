@@ -88,6 +88,17 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let outbox = &config.sink.outbox;
     expect("sink.outbox.durable_max", outbox.durable_max >= 16, &outbox.durable_max, "at least 16");
     expect("sink.outbox.ephemeral_max", outbox.ephemeral_max > 0, &outbox.ephemeral_max, "at least 1");
+    let spool = &config.sink.spool;
+    expect("sink.spool.dir", !spool.dir.as_os_str().is_empty(), &"empty", "a folder");
+    let interval = spool.fsync_interval_ms;
+    expect("sink.spool.fsync_interval_ms", (10..=60_000).contains(&interval), &interval, "10 to 60000");
+    let segment = spool.segment_bytes;
+    expect("sink.spool.segment_bytes", (4_096..=256 << 20).contains(&segment), &segment, "4096 to 268435456");
+    let bytes_ok = spool.bytes_max >= segment.saturating_mul(4);
+    expect("sink.spool.bytes_max", bytes_ok, &spool.bytes_max, "at least 4 times sink.spool.segment_bytes");
+    expect("sink.spool.memory_max", spool.memory_max >= 16, &spool.memory_max, "at least 16");
+    let share = spool.replay_share;
+    expect("sink.spool.replay_share", (1..=99).contains(&share), &share, "1 to 99");
 
     let is_loopback = server.listen.ip().to_canonical().is_loopback();
     let tokens =

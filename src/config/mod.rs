@@ -11,6 +11,7 @@ mod flow;
 mod load;
 mod media;
 mod secret;
+mod spool;
 mod vonage;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
+pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
 pub use vonage::{Account, Control, QueryHashRule, Vonage};
 
 use crate::call::{CallConfig, Endpointing};
@@ -285,6 +287,8 @@ pub struct Sinks {
     pub kafka: KafkaSink,
     /// What waits for each sink.
     pub outbox: OutboxSection,
+    /// What waits on disk.
+    pub spool: SpoolSection,
 }
 
 /// `[sink.file]`
@@ -339,7 +343,7 @@ impl Default for KafkaSink {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboxSection {
-    /// Durable events that wait. At three quarters new legs are refused.
+    /// Durable events that wait; with a spool, for it. At three quarters new legs are refused.
     pub durable_max: usize,
     /// Ephemeral events that wait; beyond it the oldest goes.
     pub ephemeral_max: usize,

@@ -27,10 +27,11 @@ struct Data<'a> {
 impl<'a> Data<'a> {
     fn of(event: &'a Event) -> Self {
         let Origin { conversation, leg, speaker, .. } = &*event.origin;
-        let of_leg = event.body.traits().stream == Stream::Leg;
+        let stream = event.body.traits().stream;
+        let of_leg = stream == Stream::Leg;
         Self {
             conversation: conversation.as_str(),
-            call: (!of_leg).then_some(leg.as_str()),
+            call: (stream == Stream::Call).then_some(leg.as_str()),
             leg: of_leg.then_some(leg.as_str()),
             speaker: of_leg.then_some(speaker.as_str()),
             seq: event.seq,

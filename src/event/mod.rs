@@ -16,7 +16,9 @@
 mod author;
 pub mod body;
 pub mod call;
+pub mod decode;
 pub mod envelope;
+pub mod loss;
 pub mod schema;
 
 use std::sync::Arc;

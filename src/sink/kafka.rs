@@ -21,7 +21,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, util::Timeout};
 
-use super::{Refusal, Sink};
+use super::{Outcome, Outcomes, Refusal, Sink};
 use crate::config::KafkaSink as Settings;
 use crate::event::{Body, Event, Lane};
 use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
@@ -71,6 +71,8 @@ struct Context {
     trouble: Mutex<Option<String>>,
     /// Durable events that librdkafka holds.
     held: AtomicUsize,
+    /// What became of durable events, if there is a spool that wants to know.
+    outcomes: Mutex<Option<Outcomes>>,
 }
 
 impl Context {
@@ -79,11 +81,23 @@ impl Context {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the spool, if there is one. `false` when there is none.
+    fn tell(&self, event: &Arc<Event>, outcome: Outcome) -> bool {
+        let mut outcomes = self.outcomes();
+        let told = outcomes.as_mut().map(|outcomes| outcomes.push((Arc::clone(event), outcome)));
+        told.is_some()
+    }
+
+    fn outcomes(&self) -> MutexGuard<'_, Option<Outcomes>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The broker will never take it: sets a durable event aside, lets an ephemeral one go.
-    fn give_up(&self, event: &Event, reason: &str) {
+    fn give_up(&self, event: &Arc<Event>, reason: &str) {
         match event.lane() {
             Lane::Durable => {
                 self.bury(event, reason);
+                self.tell(event, Outcome::Settled);
                 SinkTrouble { sink: NAME, problem: &format!("the broker refused an event for good: {reason}") }.emit();
             }
             Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
@@ -130,6 +144,17 @@ impl ProducerContext for Context {
                     histogram!("sidetone_speech_to_ack_seconds").record(total);
                 }
                 EventSettled { sink: NAME, delivery: Delivery::Delivered }.emit();
+                if sent.event.lane() == Lane::Durable {
+                    self.tell(&sent.event, Outcome::Settled);
+                }
+            }
+            // The spool sends it again, after this process if need be.
+            Err((error, _))
+                if sent.event.lane() == Lane::Durable
+                    && (is_taken_back(error) || may_pass(error))
+                    && self.tell(&sent.event, Outcome::Returned) =>
+            {
+                *self.trouble() = Some(format!("the broker refuses events for now: {error}"));
             }
             // Taken back when the producer is dropped: see `Sink::flush` for who tells of it.
             Err((error, _)) if is_taken_back(error) && sent.event.lane() == Lane::Durable => {
@@ -145,6 +170,34 @@ const NOT_ACKNOWLEDGED: &str = "the gateway stopped before the broker acknowledg
 
 fn is_taken_back(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
+}
+
+/// Whether an event that failed with this may yet be taken: the topic, a right or the
+/// whole broker was missing, and the event is not at fault.
+fn may_pass(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::UnknownTopicOrPartition
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::SaslAuthenticationFailed
+                | Code::Authentication
+                | Code::MessageTimedOut
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::NotEnoughReplicas
+                | Code::NotEnoughReplicasAfterAppend
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::BrokerNotAvailable
+                | Code::KafkaStorageError
+        )
+    )
 }
 
 /// The sink. See the module's documentation.
@@ -163,6 +216,7 @@ impl Kafka {
             dead_letters: settings.dead_letters.clone(),
             trouble: Mutex::default(),
             held: AtomicUsize::default(),
+            outcomes: Mutex::default(),
         };
         let producer = client_config(&settings)
             .create_with_context(context)
@@ -247,6 +301,11 @@ impl Sink for Kafka {
                 Ok(())
             }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Refusal::Busy),
+            // Nothing is wrong with the event: it waits, and those behind it.
+            Err((error, _)) if may_pass(&error) => {
+                *self.producer.context().trouble() = Some(format!("the broker refuses events for now: {error}"));
+                Err(Refusal::Busy)
+            }
             Err((error, record)) => {
                 self.producer.context().give_up(&record.delivery_opaque.event, &error.to_string());
                 Ok(())
@@ -260,6 +319,17 @@ impl Sink for Kafka {
 
     fn trouble(&self) -> Option<String> {
         self.producer.context().trouble().clone()
+    }
+
+    fn acknowledge(&mut self) -> bool {
+        *self.producer.context().outcomes() = Some(Vec::new());
+        true
+    }
+
+    fn outcomes(&mut self, outcomes: &mut Outcomes) {
+        if let Some(new) = self.producer.context().outcomes().as_mut() {
+            outcomes.append(new);
+        }
     }
 
     fn set_aside(&mut self, event: &Event, reason: &str) {

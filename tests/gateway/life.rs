@@ -512,7 +512,10 @@ async fn what_is_wrong_is_named_with_its_remedy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_not_there_is_named_and_its_events_are_kept() {
-    let gateway = Gateway::start("[sink.kafka]\nbootstrap = \"127.0.0.1:1\"\n[server]\ndrain_timeout_ms = 500").await;
+    let gateway = Gateway::start(
+        "[sink.kafka]\nbootstrap = \"127.0.0.1:1\"\n[sink.spool]\nmode = \"off\"\n[server]\ndrain_timeout_ms = 500",
+    )
+    .await;
     let expected = "no Kafka broker answers at 127.0.0.1:1 (Meta data fetch error: BrokerTransportFailure \
                     (Local: Broker transport failure)); check sink.kafka.bootstrap, that the broker runs, \
                     and that its advertised listeners can be reached from here";
