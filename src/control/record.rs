@@ -50,6 +50,7 @@ fn remarks(call: &Call) -> Vec<&'static str> {
     };
     let listened = call.flow.as_ref().is_none_or(|flow| flow.listen != Listen::Off);
     note(listened && call.people().any(|who| who.joined && !heard(who)), "unheard");
+    note(call.ears.has_gap(), "unheard");
     note(call.media.iter().any(|leg| !leg.over), "leg_open");
     let complete = |leg: &MediaLeg| leg.ended.as_ref().is_some_and(|ended| ended.complete);
     note(call.media.iter().any(|leg| leg.over && !complete(leg)), "leg_incomplete");
