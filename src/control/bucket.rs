@@ -52,9 +52,10 @@ impl Bucket {
     /// Gives no token before `until`, and then one after the other: the other side said so.
     pub fn hold(&mut self, until: Moment) {
         let step = self.away / u32::try_from(self.burst).unwrap_or(u32::MAX);
-        let held = (0_u32..).map(|n| until + step * n).take(self.burst);
-        let mut away = std::mem::take(&mut self.back).into_iter();
-        self.back = held.map(|held| away.next().map_or(held, |back| back.max(held))).collect();
+        // Those that are here come first, then those that are away, in the order they come back.
+        let here = self.burst.saturating_sub(self.back.len());
+        let back = std::iter::repeat_n(Moment::default(), here).chain(std::mem::take(&mut self.back));
+        self.back = back.zip(0_u32..).map(|(back, n)| back.max(until + step * n)).collect();
     }
 }
 

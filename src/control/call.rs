@@ -229,8 +229,9 @@ impl Call {
 
     /// Whether somebody is on it, or is expected.
     pub(super) fn is_live(&self) -> bool {
-        // Before anybody is known, the first is awaited.
-        !self.over && (self.people().next().is_none() || self.people().any(|participant| !participant.is_over()))
+        // Before anybody is known, the first is awaited; a stranger may be somebody.
+        let expected = self.people().next().is_none() || !self.strangers.is_empty();
+        !self.over && (expected || self.people().any(|participant| !participant.is_over()))
     }
 
     /// Pauses capture, or has it go on. Says whether that is new.

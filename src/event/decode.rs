@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::body::{
-    Dtmf, Kind, LegEnded, LegStarted, SpeechEnded, SpeechStarted, TranscriptDropped, TranscriptFinal, TranscriptPartial,
+    CapturePaused, CaptureResumed, Dtmf, Kind, LegEnded, LegStarted, PlaybackEnded, SpeechEnded, SpeechStarted,
+    TranscriptDropped, TranscriptFinal, TranscriptPartial,
 };
 use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
@@ -82,6 +83,9 @@ impl Body {
             TranscriptFinal,
             TranscriptDropped,
             Dtmf,
+            CapturePaused,
+            CaptureResumed,
+            PlaybackEnded,
             LegEnded,
             CallStarted,
             CallAnswered,

@@ -60,6 +60,7 @@ fn a_caller_and_an_agent_are_heard_apart_and_one_record_tells_it() {
         desk.kinds(),
         [
             "started",
+            "updated",
             "answered",
             "joined",
             "listening",

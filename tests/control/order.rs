@@ -156,6 +156,8 @@ fn a_conversation_shared_by_calls_is_the_first_ones_until_that_is_over() {
         let con = format!("CON-{caller}");
         desk.answer(caller, &con);
         desk.transfer(None, caller, &con, ROOM);
+        let listener = desk.create();
+        desk.heard(&listener);
     }
     desk.transfer(None, "leg-s", "CON-s", ROOM);
     desk.pass_s(3);
