@@ -6,6 +6,7 @@ mod console;
 mod demo;
 mod eval;
 mod events;
+mod kafka;
 mod models;
 mod ncco;
 mod offline;
@@ -59,6 +60,9 @@ enum Command {
     Backends,
     /// Look at configuration, model, port and broker: what is wrong, and how to mend it
     Check(check::Options),
+    /// Prepare Apache Kafka for the gateway
+    #[command(subcommand)]
+    Kafka(kafka::Kafka),
     /// Check call control objects before Vonage does
     #[command(subcommand)]
     Ncco(Ncco),
@@ -91,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
+        Command::Kafka(command) => kafka::run(&cli.common, command),
         Command::Ncco(Ncco::Check { file }) => {
             let sound = ncco::check(&file, &mut io::stdout().lock());
             sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)
