@@ -111,10 +111,7 @@ fn brokers(config: &Config, report: &mut Report) -> io::Result<()> {
             Ok(State::Missing) if settings.create_topic => {
                 Ok(format!("{} is missing and will be created; or run sidetone kafka init", wanted.name))
             }
-            Ok(State::Missing) => Err(format!(
-                "{} does not exist and sink.kafka.create_topic is false; run sidetone kafka init",
-                wanted.name
-            )),
+            Ok(State::Missing) => Err(kafka::missing(&wanted, &settings.bootstrap)),
             Ok(_) => Ok(format!("{} is there", wanted.name)),
             Err(problem) if !wanted.takes_events => Ok(format!("dead letters go to the file instead: {problem}")),
             Err(problem) => Err(problem),

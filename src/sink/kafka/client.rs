@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
@@ -13,6 +13,9 @@ use crate::config::{KafkaSink as Settings, is_secret};
 
 /// Longest wait for a broker's word on topics.
 pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Log lines and complaints looked at between two questions.
+const POLLS: usize = 100;
 
 /// Properties of a producer that we set before the user's own.
 const PRODUCER: [(&str, &str); 7] = [
@@ -72,6 +75,9 @@ pub(super) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
     })
 }
 
+/// How a broker treats a client that speaks another protocol than its port.
+const HUNG_UP: &str = "it hung up at the first question";
+
 /// Remembers the most telling of a client's complaints.
 #[derive(Default)]
 pub(super) struct Complaints(Mutex<Option<(u8, String)>>);
@@ -83,6 +89,18 @@ impl Complaints {
         let (rank, text) = explain(error.rdkafka_error_code(), reason, settings);
         if worst.as_ref().is_none_or(|(before, _)| *before <= rank) {
             *worst = Some((rank, text));
+        }
+    }
+
+    /// Takes from the log what comes as no complaint: a port that wants TLS hangs up on the
+    /// first question that is put to it in the clear.
+    pub(super) fn hear(&self, line: &str, settings: &Settings) {
+        if line.contains("in state APIVERSION_QUERY") && line.contains("connection closed by peer") {
+            self.add(
+                &KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure),
+                &format!("{HUNG_UP}: {line}"),
+                settings,
+            );
         }
     }
 
@@ -118,10 +136,17 @@ fn explain(code: Option<RDKafkaErrorCode>, reason: &str, settings: &Settings) ->
                  sasl.password in sink.kafka.properties ({detail})"
             ),
         ),
-        Some(Code::SSL) if has(&["PLAINTEXT", "wrong version", "packet length"]) => (
-            8,
-            format!("TLS was spoken to a port without TLS; check the port in sink.kafka.bootstrap, or security.protocol, which is {protocol} ({detail})"),
-        ),
+        // It is told as a lost connection where the other side closed it first.
+        Some(Code::SSL | Code::BrokerTransportFailure)
+            if has(&["PLAINTEXT broker listener", "wrong version", "packet length"]) =>
+        {
+            (
+                8,
+                format!(
+                    "TLS was spoken to a port without TLS; check the port in sink.kafka.bootstrap, or security.protocol, which is {protocol} ({detail})"
+                ),
+            )
+        }
         Some(Code::SSL) if has(&["hostname", "IP address mismatch"]) => (
             8,
             format!(
@@ -143,12 +168,11 @@ fn explain(code: Option<RDKafkaErrorCode>, reason: &str, settings: &Settings) ->
             ),
         ),
         Some(Code::SSL) => (7, format!("no TLS connection ({detail})")),
-        Some(Code::Resolve) => (
-            6,
-            format!("a broker's name is unknown here; check sink.kafka.bootstrap, which is {bootstrap} ({detail})"),
-        ),
+        Some(Code::Resolve) => {
+            (6, format!("a broker's name is unknown here; check sink.kafka.bootstrap, which is {bootstrap} ({detail})"))
+        }
         Some(Code::BrokerTransportFailure)
-            if has(&["security.protocol", "SSL listener", "require SSL", "incorrect"]) =>
+            if has(&[HUNG_UP, "security.protocol", "SSL listener", "require SSL", "incorrect"]) =>
         {
             (
                 5,
@@ -162,9 +186,12 @@ fn explain(code: Option<RDKafkaErrorCode>, reason: &str, settings: &Settings) ->
         Some(Code::BrokerTransportFailure | Code::OperationTimedOut | Code::RequestTimedOut) => {
             (2, unreachable(bootstrap, detail))
         }
-        Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed) => {
-            (4, format!("no authorisation ({detail})"))
-        }
+        Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed) => (
+            4,
+            format!(
+                "no authorisation: the broker lets this user do nothing here; grant it Write on a topic ({detail})"
+            ),
+        ),
         _ => (0, detail.to_owned()),
     }
 }
@@ -188,6 +215,10 @@ pub(super) struct AskContext {
 }
 
 impl ClientContext for AskContext {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, line: &str) {
+        self.complaints.hear(line, &self.settings);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.complaints.add(&error, reason, &self.settings);
     }
@@ -215,7 +246,8 @@ impl Asking {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => error,
             };
-            while self.client.poll(Duration::ZERO).is_some() {}
+            // A poll ends with the first line of log, which comes before the complaint itself.
+            (0..POLLS).for_each(|_| drop(self.client.poll(Duration::ZERO)));
             let complaints = &self.client.context().complaints;
             let telling =
                 complaints.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|(rank, _)| *rank > 2);

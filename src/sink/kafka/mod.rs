@@ -25,7 +25,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 pub use self::client::producer_config;
 use self::encode::Encoding;
 use self::settle::{Context, Sent, What};
-pub use self::topics::{State, Topics, Wanted, wanted};
+pub use self::topics::{State, Topics, Wanted, missing, wanted};
 use super::{Refusal, Sink};
 use crate::config::KafkaSink as Settings;
 use crate::event::{Event, Lane};
@@ -70,10 +70,7 @@ impl Kafka {
         let topics = Topics::new(&self.settings)?;
         for wanted in wanted(&self.settings) {
             let found = topics.ensure(&wanted, self.settings.create_topic).and_then(|state| match state {
-                State::Missing => {
-                    let by_hand = topics::by_hand(&wanted, &self.settings.bootstrap);
-                    Err(format!("topic {} does not exist and sink.kafka.create_topic is false; {by_hand}", wanted.name))
-                }
+                State::Missing => Err(missing(&wanted, &self.settings.bootstrap)),
                 _ => Ok(()),
             });
             match found {
@@ -110,8 +107,7 @@ impl Kafka {
         while self.producer.in_flight_count() > 0 && Instant::now() < until {
             self.producer.poll(Duration::from_millis(10));
         }
-        let made = producer_config(&self.settings)
-            .and_then(|config| client::create(&config, self.context().succeed()));
+        let made = producer_config(&self.settings).and_then(|config| client::create(&config, self.context().succeed()));
         match made {
             Ok(producer) => self.producer = producer,
             // Tried again when this is called next.

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::histogram;
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
@@ -159,6 +160,12 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.complaints.hear(line, &self.0.settings);
+        // What matters comes as a complaint too, and is told in our own words.
+        tracing::debug!(target: "librdkafka", ?level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         // librdkafka repeats itself; the lane tells only what is new.
         self.0.complaints.add(&error, reason, &self.0.settings);
@@ -191,7 +198,9 @@ impl ProducerContext for Context {
                 let topic = record.topic();
                 self.0.complaints.say(match why {
                     Some(RDKafkaErrorCode::TopicAuthorizationFailed) => unauthorised(topic, &self.0.settings),
-                    _ => format!("topic {topic} takes nothing now ({error}); check that it exists: sidetone kafka init"),
+                    _ => {
+                        format!("topic {topic} takes nothing now ({error}); check that it exists: sidetone kafka init")
+                    }
                 });
                 self.0.blocked.store(true, Ordering::Relaxed);
                 self.return_to_queue(event, alone);

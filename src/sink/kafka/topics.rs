@@ -186,10 +186,8 @@ impl Topics {
             }
             let replicas = found.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
             if wanted.replication > 0 && replicas != usize::from(wanted.replication) {
-                lines.push(format!(
-                    "{replicas} replicas, {} wanted (kafka-reassign-partitions.sh)",
-                    wanted.replication
-                ));
+                lines
+                    .push(format!("{replicas} replicas, {} wanted (kafka-reassign-partitions.sh)", wanted.replication));
             }
         }
         let options = AdminOptions::new().request_timeout(Some(Timeout::After(METADATA_TIMEOUT)));
@@ -216,12 +214,19 @@ impl Topics {
 }
 
 /// How to make a topic by hand.
-pub(super) fn by_hand(wanted: &Wanted, bootstrap: &str) -> String {
+fn by_hand(wanted: &Wanted, bootstrap: &str) -> String {
     format!(
         "create it: sidetone kafka init, or kafka-topics.sh --bootstrap-server {bootstrap} --create --topic {} \
          --partitions {}",
         wanted.name, wanted.partitions
     )
+}
+
+/// What is said of a topic that is not there and that we may not make.
+#[must_use]
+pub fn missing(wanted: &Wanted, bootstrap: &str) -> String {
+    let by_hand = by_hand(wanted, bootstrap);
+    format!("topic {} does not exist and sink.kafka.create_topic is false; {by_hand}", wanted.name)
 }
 
 /// What is said of a topic that is not for us.
