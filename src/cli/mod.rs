@@ -11,6 +11,7 @@ mod models;
 mod ncco;
 mod offline;
 mod serve;
+mod tail;
 mod transcribe;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -60,6 +61,8 @@ enum Command {
     Backends,
     /// Look at configuration, model, port and broker: what is wrong, and how to mend it
     Check(check::Options),
+    /// Show the events on Kafka as they come: each once, and what is missing
+    Tail(tail::Options),
     /// Prepare Apache Kafka for the gateway
     #[command(subcommand)]
     Kafka(kafka::Kafka),
@@ -95,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
+        Command::Tail(options) => tail::run(&cli.common, options),
         Command::Kafka(command) => kafka::run(&cli.common, command),
         Command::Ncco(Ncco::Check { file }) => {
             let sound = ncco::check(&file, &mut io::stdout().lock());

@@ -17,6 +17,8 @@ mod author;
 pub mod body;
 pub mod call;
 pub mod envelope;
+pub mod follow;
+pub mod read;
 pub mod schema;
 
 use std::sync::Arc;

@@ -112,6 +112,12 @@ impl Complaints {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// The worst, if it is more than that no broker answers at the moment.
+    fn telling(&self) -> Option<String> {
+        let worst = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        worst.as_ref().filter(|(rank, _)| *rank > 2).map(|(_, text)| text.clone())
+    }
+
     pub(super) fn worst(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, text)| text.clone())
     }
@@ -226,10 +232,20 @@ impl ClientContext for AskContext {
 
 impl ConsumerContext for AskContext {}
 
+impl AskContext {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { complaints: Complaints::default(), settings: settings.clone() }
+    }
+
+    /// The worst complaint, if it is more than that no broker answers at the moment.
+    pub(super) fn telling(&self) -> Option<String> {
+        self.complaints.telling()
+    }
+}
+
 impl Asking {
     pub(super) fn new(settings: &Settings) -> Result<Self, String> {
-        let context = AskContext { complaints: Complaints::default(), settings: settings.clone() };
-        let client = create(&plain_config(settings)?, context)?;
+        let client = create(&plain_config(settings)?, AskContext::new(settings))?;
         Ok(Self { client, settings: settings.clone() })
     }
 
@@ -249,9 +265,7 @@ impl Asking {
             // A poll ends with the first line of log, which comes before the complaint itself.
             (0..POLLS).for_each(|_| drop(self.client.poll(Duration::ZERO)));
             let complaints = &self.client.context().complaints;
-            let telling =
-                complaints.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|(rank, _)| *rank > 2);
-            if telling || Instant::now() >= until {
+            if complaints.telling().is_some() || Instant::now() >= until {
                 let rest = || unreachable(&self.settings.bootstrap, &error.to_string());
                 return Err(complaints.worst().unwrap_or_else(rest));
             }

@@ -12,6 +12,7 @@
 
 mod client;
 mod encode;
+pub mod reader;
 mod settle;
 mod topics;
 
