@@ -208,3 +208,24 @@ fn the_image_and_the_compose_file_ask_for_readiness_alike_and_the_question_works
         assert_eq!(ended.success(), healthy, "{status}");
     }
 }
+
+#[test]
+fn the_avro_schemas_are_those_of_the_types() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/avro");
+    let bless = std::env::var_os("SIDETONE_BLESS").is_some();
+    let mut expected = BTreeMap::new();
+    for (kind, schema) in sidetone::event::avro::all() {
+        expected.insert(format!("{kind}.avsc"), serde_json::to_string_pretty(&schema).unwrap() + "\n");
+    }
+    for (name, schema) in &expected {
+        if bless {
+            std::fs::write(folder.join(name), schema).unwrap();
+        }
+        let found = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert!(&found == schema, "deploy/avro/{name} is not as generated; see deploy/avro/README.md");
+    }
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(expected.contains_key(&name) || name == "README.md", "deploy/avro/{name} is of no event");
+    }
+}

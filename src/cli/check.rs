@@ -8,8 +8,10 @@ use clap::Args;
 
 use super::{Common, Done, Failure};
 use crate::app;
-use crate::config::Config;
+use crate::config::{Config, Format, KafkaSink};
+use crate::event::avro;
 use crate::models::Store;
+use crate::sink::kafka::registry::Registry;
 use crate::sink::kafka::{self, State, Topics};
 use crate::sink::{Sink, file::JsonLines};
 
@@ -118,5 +120,19 @@ fn brokers(config: &Config, report: &mut Report) -> io::Result<()> {
         };
         report.line("topic", found)?;
     }
+    if settings.format == Format::Avro {
+        report.line("registry", schemas(settings))?;
+    }
     Ok(())
+}
+
+fn schemas(settings: &KafkaSink) -> Result<String, String> {
+    let registry = Registry::new(settings)?;
+    for (kind, schema) in avro::all() {
+        if registry.find(kind, &schema)?.is_none() {
+            let name = avro::record_name(kind);
+            return Err(format!("{name} is not known as it is here; make it known: sidetone kafka init"));
+        }
+    }
+    Ok(format!("{} knows every schema", settings.registry.url))
 }

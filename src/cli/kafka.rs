@@ -1,4 +1,4 @@
-//! `sidetone kafka init`: topics with the right settings.
+//! `sidetone kafka init`: topics with the right settings, and schemas where values have some.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{Common, Done, Failure};
+use crate::config::{Format, KafkaSink};
+use crate::event::avro;
+use crate::sink::kafka::registry::Registry;
 use crate::sink::kafka::{State, Topics, wanted};
 
 #[derive(Debug, Subcommand)]
@@ -50,5 +53,25 @@ pub(super) fn run(common: &Common, command: Kafka) -> Done {
             }
         }
     }
+    if settings.format == Format::Avro {
+        schemas(settings, options.dry_run, &mut out)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes every schema known to the registry.
+fn schemas(settings: &KafkaSink, dry_run: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let registry = Registry::new(settings).map_err(Failure)?;
+    for (kind, schema) in avro::all() {
+        let name = avro::record_name(kind);
+        match registry.find(kind, &schema).map_err(Failure)? {
+            Some(id) => writeln!(out, "as is    {name}: schema {id}")?,
+            None if dry_run => writeln!(out, "missing  {name}: would be registered")?,
+            None => {
+                let id = registry.register(kind, &schema).map_err(Failure)?;
+                writeln!(out, "created  {name}: schema {id}, compatibility {}", avro::COMPATIBILITY)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use super::{Common, Done, Failure};
 use crate::event::Event;
 use crate::event::follow::{Follower, Seen};
 use crate::sink::Sink as _;
+use crate::sink::kafka::Decoder;
 use crate::sink::kafka::reader::{Reader, Start};
 
 /// Longest wait for a record before signals are looked at.
@@ -105,14 +106,17 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let whole = all.iter().all(|topic| topics.iter().any(|read| read == topic)) || kafka.routes.is_empty();
     let watches = whole && options.group.is_none();
     let mut reader = Reader::new(kafka, &topics, options.group.as_deref(), options.from).map_err(Failure)?;
+    let mut decoder = Decoder::new(kafka).map_err(Failure)?;
     let stop = interrupted()?;
     let mut follower = Follower::new(options.from == Start::Beginning);
     let mut console = Console::new();
     let mut account = Account::default();
     while !stop.load(Ordering::Relaxed) && !(options.until_end && reader.is_done()) {
         let Some(incoming) = reader.next(WAIT).map_err(Failure)? else { continue };
-        let data = serde_json::from_slice(&incoming.value).unwrap_or_default();
-        let Ok(event) = Event::from_parts(&incoming.attributes, data) else {
+        let data = decoder.decode(&incoming.value);
+        let Ok(event) =
+            data.and_then(|data| Event::from_parts(&incoming.attributes, data).map_err(|error| error.to_string()))
+        else {
             account.strange += 1;
             continue;
         };

@@ -14,6 +14,7 @@
 //! by `control` alone; all are serialised here alone.
 
 mod author;
+pub mod avro;
 pub mod body;
 pub mod call;
 pub mod envelope;

@@ -1,10 +1,9 @@
-//! Events read back, as a consumer gets them: from a record's headers and value, or from
-//! one JSON object in structured mode.
+//! Events read back, as a consumer gets them: from a record's headers and value.
 
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::body::{
     Dtmf, Kind, LegEnded, LegStarted, SpeechEnded, SpeechStarted, TranscriptDropped, TranscriptFinal, TranscriptPartial,
@@ -91,27 +90,6 @@ impl Event {
         let (seq, sub) = (envelope.seq, envelope.sub);
         Ok(Self { origin: Arc::new(origin), seq, sub, time: WallTime(time.timestamp_micros()), body })
     }
-
-    /// From one JSON object in structured mode.
-    ///
-    /// # Errors
-    /// [`NotOurs`], as for [`Event::from_parts`].
-    pub fn from_structured(line: &[u8]) -> Result<Self, NotOurs> {
-        let mut object: Map<String, Value> =
-            serde_json::from_slice(line).map_err(|_| not_ours("not one JSON object"))?;
-        let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let number = |name: &str| object.get(name).and_then(Value::as_u64).unwrap_or_default();
-        let envelope = Attributes {
-            kind: text("type"),
-            source: text("source"),
-            subject: text("subject"),
-            time: text("time"),
-            partitionkey: text("partitionkey"),
-            seq: number("seq"),
-            sub: number("sub"),
-        };
-        Self::from_parts(&envelope, object.remove("data").unwrap_or_default())
-    }
 }
 
 /// The data of an event of a kind.
@@ -137,6 +115,25 @@ fn body(kind: &str, data: Value) -> Result<Body, NotOurs> {
     )
 }
 
+/// An event from one JSON object in structured mode.
+#[cfg(test)]
+pub(super) fn structured(line: &[u8]) -> Result<Event, NotOurs> {
+    let mut object: serde_json::Map<String, Value> =
+        serde_json::from_slice(line).map_err(|_| not_ours("not one JSON object"))?;
+    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |name: &str| object.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let envelope = Attributes {
+        kind: text("type"),
+        source: text("source"),
+        subject: text("subject"),
+        time: text("time"),
+        partitionkey: text("partitionkey"),
+        seq: number("seq"),
+        sub: number("sub"),
+    };
+    Event::from_parts(&envelope, object.remove("data").unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +143,7 @@ mod tests {
         let examples = include_str!("../../deploy/events/examples.jsonl");
         let mut read = 0;
         for line in examples.lines().filter(|line| !line.is_empty()) {
-            let event = Event::from_structured(line.as_bytes()).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let event = structured(line.as_bytes()).unwrap_or_else(|error| panic!("{error}: {line}"));
             let again: Value = serde_json::from_slice(&event.to_structured()).unwrap();
             assert_eq!(again, serde_json::from_str::<Value>(line).unwrap());
             let headers = event.headers();
@@ -165,7 +162,7 @@ mod tests {
                 r#"{{"type":"dtmf.v1","source":"/s","subject":"leg","time":"2026-01-01T00:00:00Z","partitionkey":"CON","seq":1,"data":{{"digit":"5","duration_ms":null,"at_ms":0}}{changed}}}"#
             )
         };
-        assert!(Event::from_structured(example("").as_bytes()).is_ok());
+        assert!(structured(example("").as_bytes()).is_ok());
         for (changed, expected) in [
             (r#","seq":0"#, "an event without seq"),
             (r#","time":"now""#, "an event whose time is not RFC 3339"),
@@ -173,7 +170,7 @@ mod tests {
             (r#","type":"other.v9""#, "an event of a type that is not known here: other.v9"),
             (r#","data":{"digit":4111}"#, "data that is not a dtmf.v1"),
         ] {
-            let problem = Event::from_structured(example(changed).as_bytes()).unwrap_err().to_string();
+            let problem = structured(example(changed).as_bytes()).unwrap_err().to_string();
             assert!(problem.starts_with(expected) && !problem.contains("4111"), "{problem}");
         }
     }

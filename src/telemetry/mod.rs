@@ -175,15 +175,21 @@ pub struct EventSettled {
 }
 
 impl EventSettled {
-    /// Counts it, and logs a loss.
-    pub fn emit(self) {
+    /// The counter of such events, for one who counts many.
+    #[must_use]
+    pub fn counter(&self) -> metrics::Counter {
         let outcome = match self.delivery {
             Delivery::Delivered => "delivered",
             Delivery::Shed => "shed",
             Delivery::Lost => "lost",
             Delivery::DeadLetter => "dead_letter",
         };
-        counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome).increment(1);
+        counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome)
+    }
+
+    /// Counts it, and logs a loss.
+    pub fn emit(self) {
+        self.counter().increment(1);
         if self.delivery == Delivery::Lost {
             tracing::error!(sink = self.sink, "durable event lost: its lane was full");
         }

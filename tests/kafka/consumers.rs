@@ -70,7 +70,7 @@ fn prepare(broker: &Broker, folder: &Path, name: &str) -> Topics {
     Topics { twice, holed, ids, left }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -162,7 +162,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 /// Runs what installs an example; `false`, with a word, where it cannot be had. In CI it must.
-fn installed(test: &str, command: &mut Command) -> bool {
+pub(crate) fn installed(test: &str, command: &mut Command) -> bool {
     let done = command.output();
     if done.as_ref().is_ok_and(|done| done.status.success()) {
         return true;

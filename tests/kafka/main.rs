@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod avro;
 mod consumers;
 mod contract;
 mod dead_letters;

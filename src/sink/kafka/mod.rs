@@ -13,6 +13,7 @@
 mod client;
 mod encode;
 pub mod reader;
+pub mod registry;
 mod settle;
 mod topics;
 
@@ -24,12 +25,13 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
 pub use self::client::producer_config;
+pub use self::encode::Decoder;
 use self::encode::Encoding;
 use self::settle::{Context, Sent, What};
 pub use self::topics::{State, Topics, Wanted, missing, wanted};
-use super::{Refusal, Sink};
+use super::{Outcome, Refusal, Sink};
 use crate::config::KafkaSink as Settings;
-use crate::event::{Event, Lane};
+use crate::event::{Event, Lane, envelope};
 use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
 
 /// Name of this sink.
@@ -93,7 +95,9 @@ impl Kafka {
         while let Some((event, reason)) = self.context().take_refused() {
             self.set_aside_on_topic(event, reason);
         }
-        if let Some((_, problem)) = self.producer.client().fatal_error() {
+        if self.context().take_failed()
+            && let Some((_, problem)) = self.producer.client().fatal_error()
+        {
             self.begin_anew(&problem);
         }
     }
@@ -111,8 +115,11 @@ impl Kafka {
         let made = producer_config(&self.settings).and_then(|config| client::create(&config, self.context().succeed()));
         match made {
             Ok(producer) => self.producer = producer,
-            // Tried again when this is called next.
-            Err(problem) => SinkTrouble { sink: NAME, problem: &problem }.emit(),
+            Err(problem) => {
+                // Tried again at the next opportunity.
+                self.context().note_failure();
+                SinkTrouble { sink: NAME, problem: &problem }.emit();
+            }
         }
         self.context().keep_purged(false);
     }
@@ -157,16 +164,16 @@ impl Kafka {
                 return Ok(());
             }
         };
-        let headers = event.headers();
-        let headers = headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |all, (key, value)| {
-            let value = if *key == "content-type" { content_type } else { value.as_str() };
-            all.insert(Header { key, value: Some(value) })
+        let mut headers = Some(OwnedHeaders::new_with_capacity(envelope::HEADERS_MAX));
+        event.each_header(|key, value| {
+            let value = if key == "content-type" { content_type } else { value };
+            headers = headers.take().map(|all| all.insert(Header { key, value: Some(value) }));
         });
         let sent = Box::new(Sent { what: What::Event(Arc::clone(event)), at: Instant::now(), alone });
         let record = BaseRecord::with_opaque_to(self.settings.topic_of(event.body.kind()), sent)
             .key(event.origin.conversation.as_str())
             .payload(&value)
-            .headers(headers);
+            .headers(headers.unwrap_or_default());
         match self.producer.send(record) {
             Ok(()) => {
                 // Acknowledgements are handled on this thread only, hence after this.
@@ -175,7 +182,10 @@ impl Kafka {
             }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Refusal::Busy),
             // The producer is replaced before the next attempt.
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), _)) => Err(Refusal::Busy),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), _)) => {
+                self.context().note_failure();
+                Err(Refusal::Busy)
+            }
             Err((error, _)) => {
                 self.context().refuse(Arc::clone(event), error.to_string());
                 Ok(())
@@ -187,7 +197,7 @@ impl Kafka {
     fn set_aside_on_topic(&self, event: Arc<Event>, reason: String) {
         let topic = &self.settings.dead_letter_topic;
         if topic.is_empty() {
-            return self.context().bury(&event, &reason);
+            return self.context().bury_for_good(&event, &reason);
         }
         let value = settle::letter(&event, &reason);
         let mut headers = OwnedHeaders::new();
@@ -201,7 +211,7 @@ impl Kafka {
         if let Err((_, record)) = self.producer.send(record)
             && let What::Letter(event, reason) = record.delivery_opaque.what
         {
-            self.context().bury(&event, &reason);
+            self.context().bury_for_good(&event, &reason);
         }
     }
 }
@@ -236,6 +246,15 @@ impl Sink for Kafka {
         self.context().trouble()
     }
 
+    fn acknowledge(&mut self) -> bool {
+        self.context().tell_outcomes();
+        true
+    }
+
+    fn outcomes(&mut self, outcomes: &mut Vec<(Arc<Event>, Outcome)>) {
+        self.context().take_outcomes(outcomes);
+    }
+
     fn set_aside(&mut self, event: &Event, reason: &str) {
         self.context().bury(event, reason);
     }
@@ -262,7 +281,7 @@ impl Sink for Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         while let Some((event, reason)) = self.context().take_refused() {
-            self.context().bury(&event, &reason);
+            self.context().bury_for_good(&event, &reason);
         }
         while let Some(event) = self.context().take_back() {
             match event.lane() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use metrics::histogram;
+use metrics::{Counter, Histogram, histogram};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,6 +19,7 @@ use super::client::Complaints;
 use super::topics::unauthorised;
 use crate::config::KafkaSink as Settings;
 use crate::event::{Body, Event, Lane};
+use crate::sink::Outcome;
 use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
 
 /// Why an event that the broker may or may not have is set aside.
@@ -54,6 +55,18 @@ struct Shared {
     refused: Mutex<VecDeque<(Arc<Event>, String)>>,
     /// Whether what a purge returns is to be tried again.
     keep_purged: AtomicBool,
+    /// Whether the producer failed for good.
+    failed: AtomicBool,
+    /// What became of durable events, if there is a spool that wants to know.
+    outcomes: Mutex<Option<Vec<(Arc<Event>, Outcome)>>>,
+    meters: Meters,
+}
+
+/// Looked up once: an acknowledgement is handled for every event.
+struct Meters {
+    ack: Histogram,
+    speech_to_ack: Histogram,
+    delivered: Counter,
 }
 
 /// Handles acknowledgements and complaints.
@@ -74,6 +87,13 @@ impl Context {
             blocked: AtomicBool::default(),
             refused: Mutex::default(),
             keep_purged: AtomicBool::default(),
+            failed: AtomicBool::default(),
+            outcomes: Mutex::default(),
+            meters: Meters {
+                ack: histogram!("sidetone_kafka_ack_seconds"),
+                speech_to_ack: histogram!("sidetone_ack_seconds"),
+                delivered: EventSettled { sink: NAME, delivery: Delivery::Delivered }.counter(),
+            },
         }))
     }
 
@@ -101,6 +121,38 @@ impl Context {
     pub(super) fn unsettled(&self) -> usize {
         let back = locked(&self.0.back).iter().filter(|event| event.lane() == Lane::Durable).count();
         self.0.held.load(Ordering::Relaxed) + back
+    }
+
+    /// Whether the producer failed for good, since this was last asked.
+    pub(super) fn take_failed(&self) -> bool {
+        // Asked for every event: a look costs less than a change.
+        self.0.failed.load(Ordering::Relaxed) && self.0.failed.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn note_failure(&self) {
+        self.0.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on a spool is told what becomes of durable events, and tries again itself.
+    pub(super) fn tell_outcomes(&self) {
+        locked(&self.0.outcomes).get_or_insert_default();
+    }
+
+    pub(super) fn take_outcomes(&self, into: &mut Vec<(Arc<Event>, Outcome)>) {
+        if let Some(outcomes) = &mut *locked(&self.0.outcomes) {
+            into.append(outcomes);
+        }
+    }
+
+    /// `false` where nobody wants to know.
+    fn tell(&self, event: &Arc<Event>, outcome: Outcome) -> bool {
+        match &mut *locked(&self.0.outcomes) {
+            Some(outcomes) if event.lane() == Lane::Durable => {
+                outcomes.push((Arc::clone(event), outcome));
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     pub(super) fn has_back(&self) -> bool {
@@ -140,8 +192,17 @@ impl Context {
         if event.lane() == Lane::Ephemeral {
             return EventSettled { sink: NAME, delivery: Delivery::Shed }.emit();
         }
+        if self.tell(&event, Outcome::Returned) {
+            return;
+        }
         let mut back = locked(&self.0.back);
         if alone { back.push_front(event) } else { back.push_back(event) }
+    }
+
+    /// Appends an event that was taken and can never be delivered to the dead-letter file.
+    pub(super) fn bury_for_good(&self, event: &Arc<Event>, reason: &str) {
+        self.bury(event, reason);
+        self.tell(event, Outcome::Settled);
     }
 
     /// Appends an event to the dead-letter file.
@@ -167,6 +228,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.note_failure();
+        }
         // librdkafka repeats itself; the lane tells only what is new.
         self.0.complaints.add(&error, reason, &self.0.settings);
     }
@@ -181,8 +245,13 @@ impl ProducerContext for Context {
             What::Event(event) => event,
             What::Letter(event, reason) => {
                 return match result {
-                    Ok(_) => EventSettled { sink: NAME, delivery: Delivery::DeadLetter }.emit(),
-                    Err((error, _)) => self.bury(&event, &format!("{reason}; the dead-letter topic: {error}")),
+                    Ok(_) => {
+                        EventSettled { sink: NAME, delivery: Delivery::DeadLetter }.emit();
+                        self.tell(&event, Outcome::Settled);
+                    }
+                    Err((error, _)) => {
+                        self.bury_for_good(&event, &format!("{reason}; the dead-letter topic: {error}"));
+                    }
                 };
             }
         };
@@ -203,9 +272,13 @@ impl ProducerContext for Context {
                     }
                 });
                 self.0.blocked.store(true, Ordering::Relaxed);
+                if why == Some(RDKafkaErrorCode::Fatal) {
+                    self.note_failure();
+                }
                 self.return_to_queue(event, alone);
             }
             Fate::Purged if self.0.keep_purged.load(Ordering::Relaxed) => self.return_to_queue(event, alone),
+            Fate::Purged if self.tell(&event, Outcome::Returned) => {}
             // The producer is being dropped: see `Sink::flush` for who tells of it.
             Fate::Purged if event.lane() == Lane::Durable => self.bury(&event, NOT_ACKNOWLEDGED),
             Fate::Purged => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
@@ -215,20 +288,22 @@ impl ProducerContext for Context {
 }
 
 impl Context {
-    fn acknowledged(&self, event: &Event, at: Instant) {
+    fn acknowledged(&self, event: &Arc<Event>, at: Instant) {
         self.0.blocked.store(false, Ordering::Relaxed);
         if locked(&self.0.back).is_empty() {
             self.0.complaints.forget();
         }
-        histogram!("sidetone_kafka_ack_seconds").record(at.elapsed().as_secs_f64());
+        let meters = &self.0.meters;
+        meters.ack.record(at.elapsed().as_secs_f64());
         if let Body::TranscriptFinal(final_) = &event.body {
             // From the authoring on by the wall clock, since the event has no other; the wait
             // in the lane counts too.
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
             let since = (now as i64).saturating_sub(event.time.0).max(0) as f64 / 1e6;
-            histogram!("sidetone_ack_seconds").record(f64::from(final_.timing.total_ms) / 1000.0 + since);
+            meters.speech_to_ack.record(f64::from(final_.timing.total_ms) / 1000.0 + since);
         }
-        EventSettled { sink: NAME, delivery: Delivery::Delivered }.emit();
+        meters.delivered.increment(1);
+        self.tell(event, Outcome::Settled);
     }
 }
 
