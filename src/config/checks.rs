@@ -82,9 +82,6 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let seconds = config.inference.queue_audio_max_s;
     expect("inference.queue_audio_max_s", (1..=86_400).contains(&seconds), &seconds, "1 to 86400");
 
-    let kafka = &config.sink.kafka;
-    expect("sink.kafka.topic", !kafka.topic.is_empty(), &"empty", "a topic name");
-    expect("sink.kafka.partitions", kafka.partitions > 0, &kafka.partitions, "at least 1");
     let outbox = &config.sink.outbox;
     expect("sink.outbox.durable_max", outbox.durable_max >= 16, &outbox.durable_max, "at least 16");
     expect("sink.outbox.ephemeral_max", outbox.ephemeral_max > 0, &outbox.ephemeral_max, "at least 1");
@@ -109,6 +106,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         .chain(tokens);
     problems.extend(sections.map(|(key, what)| Problem { key, what }));
     problems.extend(media::check(&config.media, &config.playback).into_iter().map(|(key, what)| Problem { key, what }));
+
+    problems.extend(config.sink.kafka.problems());
 
     let vads: Vec<_> = crate::vad::BACKENDS.iter().map(|b| b.name()).collect();
     let asrs: Vec<_> = crate::asr::BACKENDS.iter().map(|b| b.name()).collect();

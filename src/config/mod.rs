@@ -8,6 +8,7 @@
 mod api;
 mod checks;
 mod flow;
+mod kafka;
 mod load;
 mod media;
 mod secret;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
 pub use flow::{FlowSection, ListenRule, To};
+pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
 pub use secret::Secret;
@@ -302,40 +304,6 @@ pub struct FileSink {
 impl Default for FileSink {
     fn default() -> Self {
         Self { path: PathBuf::from("sidetone-events.jsonl") }
-    }
-}
-
-/// `[sink.kafka]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaSink {
-    /// Brokers, `host:port` separated by commas; empty for no Kafka.
-    pub bootstrap: String,
-    /// Topic for all events.
-    pub topic: String,
-    /// Create the topic when it is missing; else its absence is an error.
-    pub create_topic: bool,
-    /// Partitions of a topic that we create.
-    pub partitions: u16,
-    /// Replicas of a topic that we create; 0 for the broker's default.
-    pub replication: u16,
-    /// File for records that the broker refuses for good, with the reason.
-    pub dead_letters: PathBuf,
-    /// Any librdkafka property, set last.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Default for KafkaSink {
-    fn default() -> Self {
-        Self {
-            bootstrap: String::new(),
-            topic: "sidetone.events".to_owned(),
-            create_topic: true,
-            partitions: 12,
-            replication: 0,
-            dead_letters: PathBuf::from("sidetone-dead-letters.jsonl"),
-            properties: BTreeMap::new(),
-        }
     }
 }
 

@@ -260,15 +260,21 @@ pub struct EventSettled {
 }
 
 impl EventSettled {
-    /// Counts it. A loss is logged by [`EventsLost`].
-    pub fn emit(self) {
+    /// The counter of such events, for one who counts many.
+    #[must_use]
+    pub fn counter(&self) -> metrics::Counter {
         let outcome = match self.delivery {
             Delivery::Delivered => "delivered",
             Delivery::Shed => "shed",
             Delivery::Lost => "lost",
             Delivery::DeadLetter => "dead_letter",
         };
-        counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome).increment(1);
+        counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome)
+    }
+
+    /// Counts it, and logs a loss.
+    pub fn emit(self) {
+        self.counter().increment(1);
     }
 }
 

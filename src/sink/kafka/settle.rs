@@ -1,0 +1,392 @@
+//! What becomes of each record: acknowledged, sent back to be tried again, or refused.
+
+use std::collections::VecDeque;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Histogram, histogram};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::ProducerContext;
+
+use super::NAME;
+use super::client::Complaints;
+use super::topics::unauthorised;
+use crate::config::KafkaSink as Settings;
+use crate::event::{Body, Event, Lane};
+use crate::sink::Outcome;
+use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
+
+/// Why an event that the broker may or may not have is set aside.
+pub(super) const NOT_ACKNOWLEDGED: &str = "the gateway stopped before the broker acknowledged it";
+
+/// What we remember of a record until it is acknowledged.
+pub(super) struct Sent {
+    pub(super) what: What,
+    pub(super) at: Instant,
+    /// Whether it was tried before all others that came back.
+    pub(super) alone: bool,
+}
+
+pub(super) enum What {
+    /// An event on its topic.
+    Event(Arc<Event>),
+    /// An event on the dead-letter topic, and why.
+    Letter(Arc<Event>, String),
+}
+
+/// Shared by a producer and the one that replaces it.
+struct Shared {
+    settings: Arc<Settings>,
+    /// What the connection suffers from, since the last acknowledgement.
+    complaints: Complaints,
+    /// Durable events that librdkafka holds.
+    held: AtomicUsize,
+    /// Events to be tried again, in order. No more than librdkafka's queue held.
+    back: Mutex<VecDeque<Arc<Event>>>,
+    /// Set from the first event that comes back to the first that is acknowledged.
+    blocked: AtomicBool,
+    /// Events that will never be taken, and why, until they are set aside.
+    refused: Mutex<VecDeque<(Arc<Event>, String)>>,
+    /// Whether what a purge returns is to be tried again.
+    keep_purged: AtomicBool,
+    /// Whether the producer failed for good.
+    failed: AtomicBool,
+    /// What became of durable events, if there is a spool that wants to know.
+    outcomes: Mutex<Option<Vec<(Arc<Event>, Outcome)>>>,
+    meters: Meters,
+}
+
+/// Looked up once: an acknowledgement is handled for every event.
+struct Meters {
+    ack: Histogram,
+    speech_to_ack: Histogram,
+    delivered: Counter,
+}
+
+/// Handles acknowledgements and complaints.
+pub(super) struct Context(Arc<Shared>);
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that can panic runs under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self(Arc::new(Shared {
+            settings,
+            complaints: Complaints::default(),
+            held: AtomicUsize::default(),
+            back: Mutex::default(),
+            blocked: AtomicBool::default(),
+            refused: Mutex::default(),
+            keep_purged: AtomicBool::default(),
+            failed: AtomicBool::default(),
+            outcomes: Mutex::default(),
+            meters: Meters {
+                ack: histogram!("sidetone_kafka_ack_seconds"),
+                speech_to_ack: histogram!("sidetone_ack_seconds"),
+                delivered: EventSettled { sink: NAME, delivery: Delivery::Delivered }.counter(),
+            },
+        }))
+    }
+
+    /// For the producer that replaces this one's.
+    pub(super) fn succeed(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    pub(super) fn keep_purged(&self, keep: bool) {
+        self.0.keep_purged.store(keep, Ordering::Relaxed);
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.complaints.worst()
+    }
+
+    /// Counts an event that the producer took.
+    pub(super) fn hold(&self, event: &Event) {
+        if event.lane() == Lane::Durable {
+            self.0.held.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Durable events of which nobody knows yet whether they are safe.
+    pub(super) fn unsettled(&self) -> usize {
+        let back = locked(&self.0.back).iter().filter(|event| event.lane() == Lane::Durable).count();
+        self.0.held.load(Ordering::Relaxed) + back
+    }
+
+    /// Whether the producer failed for good, since this was last asked.
+    pub(super) fn take_failed(&self) -> bool {
+        // Asked for every event: a look costs less than a change.
+        self.0.failed.load(Ordering::Relaxed) && self.0.failed.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn note_failure(&self) {
+        self.0.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on a spool is told what becomes of durable events, and tries again itself.
+    pub(super) fn tell_outcomes(&self) {
+        locked(&self.0.outcomes).get_or_insert_default();
+    }
+
+    pub(super) fn take_outcomes(&self, into: &mut Vec<(Arc<Event>, Outcome)>) {
+        if let Some(outcomes) = &mut *locked(&self.0.outcomes) {
+            into.append(outcomes);
+        }
+    }
+
+    /// `false` where nobody wants to know.
+    fn tell(&self, event: &Arc<Event>, outcome: Outcome) -> bool {
+        match &mut *locked(&self.0.outcomes) {
+            Some(outcomes) if event.lane() == Lane::Durable => {
+                outcomes.push((Arc::clone(event), outcome));
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    pub(super) fn has_back(&self) -> bool {
+        !locked(&self.0.back).is_empty()
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.blocked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_back(&self) -> Option<Arc<Event>> {
+        locked(&self.0.back).pop_front()
+    }
+
+    /// Puts what was taken back in front again.
+    pub(super) fn give_back(&self, event: Arc<Event>) {
+        locked(&self.0.back).push_front(event);
+    }
+
+    pub(super) fn take_refused(&self) -> Option<(Arc<Event>, String)> {
+        locked(&self.0.refused).pop_front()
+    }
+
+    /// The broker will never take it: a durable event is to be set aside, an ephemeral one goes.
+    pub(super) fn refuse(&self, event: Arc<Event>, reason: String) {
+        match event.lane() {
+            Lane::Durable => {
+                SinkTrouble { sink: NAME, problem: &format!("the broker refused an event for good: {reason}") }.emit();
+                locked(&self.0.refused).push_back((event, reason));
+            }
+            Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
+        }
+    }
+
+    /// It is to be tried again. What was tried alone was the first and belongs in front.
+    fn return_to_queue(&self, event: Arc<Event>, alone: bool) {
+        if event.lane() == Lane::Ephemeral {
+            return EventSettled { sink: NAME, delivery: Delivery::Shed }.emit();
+        }
+        if self.tell(&event, Outcome::Returned) {
+            return;
+        }
+        let mut back = locked(&self.0.back);
+        if alone { back.push_front(event) } else { back.push_back(event) }
+    }
+
+    /// Appends an event that was taken and can never be delivered to the dead-letter file.
+    pub(super) fn bury_for_good(&self, event: &Arc<Event>, reason: &str) {
+        self.bury(event, reason);
+        self.tell(event, Outcome::Settled);
+    }
+
+    /// Appends an event to the dead-letter file.
+    pub(super) fn bury(&self, event: &Event, reason: &str) {
+        let path = &self.0.settings.dead_letters;
+        let mut line = letter(event, reason);
+        line.push(b'\n');
+        let written =
+            OpenOptions::new().create(true).append(true).open(path).and_then(|mut file| file.write_all(&line));
+        if let Err(error) = written {
+            let problem = format!("dead-letter file {} cannot be written: {error}", path.display());
+            SinkTrouble { sink: NAME, problem: &problem }.emit();
+        }
+        EventSettled { sink: NAME, delivery: Delivery::DeadLetter }.emit();
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.complaints.hear(line, &self.0.settings);
+        // What matters comes as a complaint too, and is told in our own words.
+        tracing::debug!(target: "librdkafka", ?level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.note_failure();
+        }
+        // librdkafka repeats itself; the lane tells only what is new.
+        self.0.complaints.add(&error, reason, &self.0.settings);
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Sent>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
+        let Sent { what, at, alone } = *sent;
+        let event = match what {
+            What::Event(event) => event,
+            What::Letter(event, reason) => {
+                return match result {
+                    Ok(_) => {
+                        EventSettled { sink: NAME, delivery: Delivery::DeadLetter }.emit();
+                        self.tell(&event, Outcome::Settled);
+                    }
+                    Err((error, _)) => {
+                        self.bury_for_good(&event, &format!("{reason}; the dead-letter topic: {error}"));
+                    }
+                };
+            }
+        };
+        if event.lane() == Lane::Durable {
+            self.0.held.fetch_sub(1, Ordering::Relaxed);
+        }
+        let (error, record) = match result {
+            Ok(_) => return self.acknowledged(&event, at),
+            Err((error, record)) => (error, record),
+        };
+        match fate(error) {
+            Fate::TryAgain(why) => {
+                let topic = record.topic();
+                self.0.complaints.say(match why {
+                    Some(RDKafkaErrorCode::TopicAuthorizationFailed) => unauthorised(topic, &self.0.settings),
+                    _ => {
+                        format!("topic {topic} takes nothing now ({error}); check that it exists: sidetone kafka init")
+                    }
+                });
+                self.0.blocked.store(true, Ordering::Relaxed);
+                if why == Some(RDKafkaErrorCode::Fatal) {
+                    self.note_failure();
+                }
+                self.return_to_queue(event, alone);
+            }
+            Fate::Purged if self.0.keep_purged.load(Ordering::Relaxed) => self.return_to_queue(event, alone),
+            Fate::Purged if self.tell(&event, Outcome::Returned) => {}
+            // The producer is being dropped: see `Sink::flush` for who tells of it.
+            Fate::Purged if event.lane() == Lane::Durable => self.bury(&event, NOT_ACKNOWLEDGED),
+            Fate::Purged => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
+            Fate::Refused => self.refuse(event, error.to_string()),
+        }
+    }
+}
+
+impl Context {
+    fn acknowledged(&self, event: &Arc<Event>, at: Instant) {
+        self.0.blocked.store(false, Ordering::Relaxed);
+        if locked(&self.0.back).is_empty() {
+            self.0.complaints.forget();
+        }
+        let meters = &self.0.meters;
+        meters.ack.record(at.elapsed().as_secs_f64());
+        if let Body::TranscriptFinal(final_) = &event.body {
+            // From the authoring on by the wall clock, since the event has no other; the wait
+            // in the lane counts too.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+            let since = (now as i64).saturating_sub(event.time.0).max(0) as f64 / 1e6;
+            meters.speech_to_ack.record(f64::from(final_.timing.total_ms) / 1000.0 + since);
+        }
+        meters.delivered.increment(1);
+        self.tell(event, Outcome::Settled);
+    }
+}
+
+/// The line that tells of an event that was set aside, without a line break.
+pub(super) fn letter(event: &Event, reason: &str) -> Vec<u8> {
+    let envelope: serde_json::Value = serde_json::from_slice(&event.to_structured()).unwrap_or_default();
+    serde_json::json!({"reason": reason, "event": envelope}).to_string().into_bytes()
+}
+
+/// What an error means for the event that met it.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// Somebody can mend it, or a new producer can.
+    TryAgain(Option<RDKafkaErrorCode>),
+    /// Taken out of the queue by ourselves.
+    Purged,
+    /// Not now and not later.
+    Refused,
+}
+
+fn fate(error: &KafkaError) -> Fate {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::PurgeQueue | Code::PurgeInflight) => Fate::Purged,
+        Some(
+            code @ (Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::MessageTimedOut
+            | Code::Fatal
+            | Code::OutOfOrderSequenceNumber
+            | Code::UnknownProducerId
+            | Code::InvalidProducerEpoch),
+        ) => Fate::TryAgain(Some(code)),
+        _ => Fate::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Origin;
+    use crate::event::body::Dtmf;
+    use crate::types::{ConversationId, LegId, Speaker, WallTime};
+
+    fn event(seq: u64) -> Arc<Event> {
+        let origin = Origin {
+            conversation: ConversationId::parse("CON-1").unwrap(),
+            leg: LegId::parse("leg").unwrap(),
+            speaker: Speaker::Caller,
+            source: Arc::from("/sidetone/test"),
+        };
+        let body = Body::Dtmf(Dtmf { digit: "1".into(), duration_ms: None, at_ms: 0 });
+        Arc::new(Event { origin: Arc::new(origin), seq, sub: 0, time: WallTime::default(), body })
+    }
+
+    #[test]
+    fn only_what_nobody_can_mend_is_refused() {
+        let production = KafkaError::MessageProduction;
+        for code in [RDKafkaErrorCode::TopicAuthorizationFailed, RDKafkaErrorCode::UnknownTopic] {
+            assert_eq!(fate(&production(code)), Fate::TryAgain(Some(code)));
+        }
+        assert_eq!(fate(&production(RDKafkaErrorCode::PurgeInflight)), Fate::Purged);
+        for code in [RDKafkaErrorCode::MessageSizeTooLarge, RDKafkaErrorCode::InvalidRecord] {
+            assert_eq!(fate(&production(code)), Fate::Refused);
+        }
+    }
+
+    #[test]
+    fn what_came_back_leaves_in_the_order_it_first_left() {
+        let context = Context::new(Arc::default());
+        for seq in 1..=3 {
+            context.return_to_queue(event(seq), false);
+        }
+        // The first is tried alone, and fails again.
+        let first = context.take_back().unwrap();
+        context.return_to_queue(first, true);
+        assert_eq!(context.unsettled(), 3);
+        let order: Vec<_> = std::iter::from_fn(|| context.take_back()).map(|event| event.seq).collect();
+        assert_eq!(order, [1, 2, 3]);
+    }
+}
