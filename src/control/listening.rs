@@ -180,7 +180,8 @@ impl Ears {
     pub(super) fn connected(&mut self, hears: Option<&LegId>, media: &LegId) -> Vec<Step> {
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over) else { return Vec::new() };
         let first = ear.media.is_empty();
-        self.gap |= std::mem::take(&mut ear.missing);
+        // Whom no socket heard at first went unheard as well.
+        self.gap |= std::mem::take(&mut ear.missing) || ear.failures > 0;
         ear.media.push(media.clone());
         ear.failures = 0;
         (ear.again_at, ear.retry_at) = (None, None);
@@ -260,12 +261,20 @@ impl Ears {
 
     /// A participant has left: its socket is to go.
     pub(super) fn left(&mut self, participant: &LegId) -> Vec<Step> {
-        self.of(Some(participant)).map(|ear| ear.close(None)).unwrap_or_default()
+        let Some(ear) = self.of(Some(participant)) else { return Vec::new() };
+        let (missing, steps) = (ear.missing, ear.close(None));
+        self.gap |= missing;
+        steps
     }
 
     /// Everybody has left.
     pub(super) fn all_left(&mut self) -> Vec<Step> {
-        self.ears.iter_mut().filter(|ear| !ear.over).flat_map(|ear| ear.close(None)).collect()
+        let mut steps = Vec::new();
+        for ear in self.ears.iter_mut().filter(|ear| !ear.over) {
+            self.gap |= ear.missing;
+            steps.extend(ear.close(None));
+        }
+        steps
     }
 
     /// Does what time has brought: gives up what was to be up by now, makes again what is missed.
