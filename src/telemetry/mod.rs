@@ -261,7 +261,6 @@ pub struct EventSettled {
 
 impl EventSettled {
     /// The counter of such events, for one who counts many.
-    #[must_use]
     pub fn counter(&self) -> metrics::Counter {
         let outcome = match self.delivery {
             Delivery::Delivered => "delivered",
@@ -272,7 +271,7 @@ impl EventSettled {
         counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome)
     }
 
-    /// Counts it, and logs a loss.
+    /// Counts it. A loss is logged by [`EventsLost`].
     pub fn emit(self) {
         self.counter().increment(1);
     }

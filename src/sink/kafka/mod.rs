@@ -29,7 +29,7 @@ pub use self::encode::Decoder;
 use self::encode::Encoding;
 use self::settle::{Context, Sent, What};
 pub use self::topics::{State, Topics, Wanted, missing, wanted};
-use super::{Outcome, Refusal, Sink};
+use super::{Outcomes, Refusal, Sink};
 use crate::config::KafkaSink as Settings;
 use crate::event::{Event, Lane, envelope};
 use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
@@ -251,7 +251,7 @@ impl Sink for Kafka {
         true
     }
 
-    fn outcomes(&mut self, outcomes: &mut Vec<(Arc<Event>, Outcome)>) {
+    fn outcomes(&mut self, outcomes: &mut Outcomes) {
         self.context().take_outcomes(outcomes);
     }
 

@@ -19,7 +19,7 @@ use super::client::Complaints;
 use super::topics::unauthorised;
 use crate::config::KafkaSink as Settings;
 use crate::event::{Body, Event, Lane};
-use crate::sink::Outcome;
+use crate::sink::{Outcome, Outcomes};
 use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
 
 /// Why an event that the broker may or may not have is set aside.
@@ -58,7 +58,7 @@ struct Shared {
     /// Whether the producer failed for good.
     failed: AtomicBool,
     /// What became of durable events, if there is a spool that wants to know.
-    outcomes: Mutex<Option<Vec<(Arc<Event>, Outcome)>>>,
+    outcomes: Mutex<Option<Outcomes>>,
     meters: Meters,
 }
 
@@ -138,7 +138,7 @@ impl Context {
         locked(&self.0.outcomes).get_or_insert_default();
     }
 
-    pub(super) fn take_outcomes(&self, into: &mut Vec<(Arc<Event>, Outcome)>) {
+    pub(super) fn take_outcomes(&self, into: &mut Outcomes) {
         if let Some(outcomes) = &mut *locked(&self.0.outcomes) {
             into.append(outcomes);
         }
