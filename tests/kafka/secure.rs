@@ -174,9 +174,8 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
     let played = playing.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&played.stderr).into_owned();
     assert!(played.status.success(), "{said}");
-    for expected in ["no authorisation: the broker lets", &format!("no authorisation for topic {topic}")] {
-        assert!(said.contains(expected), "expected {expected:?}:\n{said}");
-    }
+    // Whether the second right came before the topic was tried is the machine's affair.
+    assert!(said.contains("no authorisation: the broker lets"), "{said}");
     let printed = lines(&played.stdout);
     let durable = printed.iter().filter(|event| event.get("sub").is_none()).count();
     let records = secure.broker.records(&topic, |records| ended(records) == 2);
