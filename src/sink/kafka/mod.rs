@@ -186,6 +186,9 @@ impl Kafka {
                 self.context().note_failure();
                 Err(Refusal::Busy)
             }
+            Err((error, _)) if self.context().may_pass(&error, self.settings.topic_of(event.body.kind())) => {
+                Err(Refusal::Busy)
+            }
             Err((error, _)) => {
                 self.context().refuse(Arc::clone(event), error.to_string());
                 Ok(())

@@ -110,6 +110,16 @@ impl Context {
         self.0.complaints.worst()
     }
 
+    /// Whether what the producer did not take is to be offered again: an operator can mend it.
+    pub(super) fn may_pass(&self, error: &KafkaError, topic: &str) -> bool {
+        let Fate::TryAgain(why) = fate(error) else { return false };
+        self.0.complaints.say(match why {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => unauthorised(topic, &self.0.settings),
+            _ => format!("topic {topic} takes nothing now ({error}); check that it exists: sidetone kafka init"),
+        });
+        true
+    }
+
     /// Counts an event that the producer took.
     pub(super) fn hold(&self, event: &Event) {
         if event.lane() == Lane::Durable {
