@@ -21,7 +21,7 @@ use crate::publish::{self, Outbox};
 use crate::server::api::{Guard, Peer};
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
-    MediaAuth, Transcripts, Ways, router,
+    MediaAuth, Transcripts, VoiceApi, Ways, router,
 };
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
@@ -161,7 +161,7 @@ fn media_keys(config: &Config) -> Result<(MediaAuth, MediaKeys), StartError> {
 ///
 /// # Errors
 /// [`StartError::Vonage`], which names the key.
-fn voice_api(config: &Config) -> Result<Option<(Client, Client)>, StartError> {
+fn voice_api(config: &Config) -> Result<Option<VoiceApi>, StartError> {
     let vonage = &config.vonage;
     if !vonage.has_api() {
         return Ok(None);
@@ -175,7 +175,7 @@ fn voice_api(config: &Config) -> Result<Option<(Client, Client)>, StartError> {
             .map_err(|error| StartError::Vonage(format!("vonage.{error}")))
     };
     let once = rest::Settings { attempts_max: 1, ..vonage.client() };
-    Ok(Some((client(vonage.client())?, client(once)?)))
+    Ok(Some(VoiceApi { client: client(vonage.client())?, creator: client(once)? }))
 }
 
 /// What the controller's core is told.
@@ -297,8 +297,7 @@ impl App {
             clock,
             outbox: Arc::clone(&outbox),
             legs: Arc::clone(&directory),
-            creator: api.as_ref().map(|(_, creator)| creator.clone()),
-            api: api.map(|(api, _)| api),
+            api,
             requests_max: config.vonage.requests_max,
         });
         observers.push(Arc::new(Arc::clone(&controller)));

@@ -1,13 +1,12 @@
 //! A call on a real broker: whole, in order, and on one partition.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rdkafka::config::ClientConfig;
-use serde_json::Value;
 
-use super::support::{Broker, assert_complete, demo, ended, lines, script, skip, topic};
+use super::support::{Broker, assert_complete, demo, ended, finals, lines, script, skip, topic};
 
 #[test]
 fn a_call_arrives_whole_in_order_and_on_one_partition() {
@@ -125,9 +124,7 @@ fn what_the_broker_refuses_for_good_is_set_aside_with_the_reason() {
     let played = demo(folder.path(), &arguments, &[]).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);
-    let finals = printed.iter().filter(|event| event["type"] == "transcript.final.v1");
-    let finals: HashMap<&str, &Value> = finals.map(|event| (event["id"].as_str().unwrap(), event)).collect();
-    assert!(!finals.is_empty());
+    let finals = finals(&printed);
     let buried = lines(&std::fs::read(&dead).unwrap());
     assert_eq!(buried.len(), finals.len());
     for line in &buried {

@@ -1,10 +1,6 @@
 //! What a broker refuses for good goes to the dead-letter topic.
 
-use std::collections::HashMap;
-
-use serde_json::Value;
-
-use super::support::{Broker, assert_complete, demo, lines, topic};
+use super::support::{Broker, assert_complete, demo, finals, lines, topic};
 
 #[test]
 fn what_the_broker_refuses_is_on_the_dead_letter_topic_with_reason_and_envelope() {
@@ -34,9 +30,7 @@ fn what_the_broker_refuses_is_on_the_dead_letter_topic_with_reason_and_envelope(
     let played = demo(folder.path(), &arguments, &[]).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);
-    let finals = printed.iter().filter(|event| event["type"] == "transcript.final.v1");
-    let finals: HashMap<&str, &Value> = finals.map(|event| (event["id"].as_str().unwrap(), event)).collect();
-    assert!(!finals.is_empty());
+    let finals = finals(&printed);
     let letters = broker.records(&dead, |records| records.len() >= finals.len());
     assert_eq!(letters.len(), finals.len());
     for letter in &letters {

@@ -209,6 +209,14 @@ pub(crate) fn lines(output: &[u8]) -> Vec<Value> {
         .collect()
 }
 
+/// What was heard, by the events' ids. Never none.
+pub(crate) fn finals(printed: &[Value]) -> HashMap<&str, &Value> {
+    let finals = printed.iter().filter(|event| event["type"] == "transcript.final.v1");
+    let finals: HashMap<_, _> = finals.map(|event| (event["id"].as_str().unwrap(), event)).collect();
+    assert!(!finals.is_empty());
+    finals
+}
+
 pub(crate) fn topic(test: &str) -> String {
     format!("sidetone.test.{test}.{}", std::process::id())
 }

@@ -112,12 +112,19 @@ impl Context {
 
     /// Whether what the producer did not take is to be offered again: an operator can mend it.
     pub(super) fn may_pass(&self, error: &KafkaError, topic: &str) -> bool {
-        let Fate::TryAgain(why) = fate(error) else { return false };
-        self.0.complaints.say(match why {
+        let passing = matches!(fate(error), Fate::TryAgain(_));
+        if passing {
+            self.complain(error, topic);
+        }
+        passing
+    }
+
+    /// Says what an operator can do about a topic that takes nothing for now.
+    fn complain(&self, error: &KafkaError, topic: &str) {
+        self.0.complaints.say(match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => unauthorised(topic, &self.0.settings),
             _ => format!("topic {topic} takes nothing now ({error}); check that it exists: sidetone kafka init"),
         });
-        true
     }
 
     /// Counts an event that the producer took.
@@ -274,13 +281,7 @@ impl ProducerContext for Context {
         };
         match fate(error) {
             Fate::TryAgain(why) => {
-                let topic = record.topic();
-                self.0.complaints.say(match why {
-                    Some(RDKafkaErrorCode::TopicAuthorizationFailed) => unauthorised(topic, &self.0.settings),
-                    _ => {
-                        format!("topic {topic} takes nothing now ({error}); check that it exists: sidetone kafka init")
-                    }
-                });
+                self.complain(error, record.topic());
                 self.0.blocked.store(true, Ordering::Relaxed);
                 if why == Some(RDKafkaErrorCode::Fatal) {
                     self.note_failure();
