@@ -43,6 +43,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for a producer that failed for good to give back what it holds.
 const GIVE_BACK: Duration = Duration::from_secs(10);
 
+/// Wait for room in librdkafka's queue, and how often it is tried while there is progress.
+const ROOM_WAIT: Duration = Duration::from_millis(5);
+const ROOM_WAITS: u32 = 40;
+
+/// Events sent between two looks at acknowledgements, while events come without a pause.
+const SENDS: u32 = 32;
+
+type Record<'a> = BaseRecord<'a, str, Vec<u8>, Box<Sent>>;
+
 /// The sink. See the module's documentation.
 pub struct Kafka {
     settings: Arc<Settings>,
@@ -50,6 +59,10 @@ pub struct Kafka {
     producer: BaseProducer<Context>,
     /// When what was sent back may be tried again.
     again: Option<Instant>,
+    /// The value under way; used again, so that an event costs no memory of its own.
+    value: Vec<u8>,
+    /// Events since acknowledgements were looked at.
+    sends: u32,
 }
 
 impl Kafka {
@@ -61,7 +74,7 @@ impl Kafka {
         let settings = Arc::new(settings);
         let context = Context::new(Arc::clone(&settings));
         let producer = client::create(&producer_config(&settings)?, context)?;
-        Ok(Self { encoding: Encoding::new(&settings)?, settings, producer, again: None })
+        Ok(Self { encoding: Encoding::new(&settings)?, settings, producer, again: None, value: Vec::new(), sends: 0 })
     }
 
     /// Finds the topics, and creates those that are missing if we may. Without the one of
@@ -156,9 +169,10 @@ impl Kafka {
         true
     }
 
-    fn produce(&self, event: &Arc<Event>, alone: bool) -> Result<(), Refusal> {
-        let (value, content_type) = match self.encoding.encode(event) {
-            Ok(encoded) => encoded,
+    fn produce(&mut self, event: &Arc<Event>, alone: bool) -> Result<(), Refusal> {
+        self.value.clear();
+        let content_type = match self.encoding.encode(event, &mut self.value) {
+            Ok(content_type) => content_type,
             Err(problem) => {
                 self.context().refuse(Arc::clone(event), problem);
                 return Ok(());
@@ -169,12 +183,12 @@ impl Kafka {
             let value = if key == "content-type" { content_type } else { value };
             headers = headers.take().map(|all| all.insert(Header { key, value: Some(value) }));
         });
-        let sent = Box::new(Sent { what: What::Event(Arc::clone(event)), at: Instant::now(), alone });
+        let sent = Sent::event(event, alone);
         let record = BaseRecord::with_opaque_to(self.settings.topic_of(event.body.kind()), sent)
             .key(event.origin.conversation.as_str())
-            .payload(&value)
+            .payload(&self.value)
             .headers(headers.unwrap_or_default());
-        match self.producer.send(record) {
+        match self.send_when_there_is_room(record) {
             Ok(()) => {
                 // Acknowledgements are handled on this thread only, hence after this.
                 self.context().hold(event);
@@ -193,6 +207,23 @@ impl Kafka {
         }
     }
 
+    /// Waits for room while acknowledgements make some: a queue that empties at full speed
+    /// must not run dry before the lane offers again.
+    fn send_when_there_is_room<'a>(&self, mut record: Record<'a>) -> Result<(), (KafkaError, Record<'a>)> {
+        for _ in 0..ROOM_WAITS {
+            let held = self.producer.in_flight_count();
+            match self.producer.send(record) {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
+                other => return other,
+            }
+            self.producer.poll(ROOM_WAIT);
+            if self.producer.in_flight_count() >= held {
+                break;
+            }
+        }
+        self.producer.send(record)
+    }
+
     /// To the dead-letter topic; if that is not to be had, to the file.
     fn set_aside_on_topic(&self, event: Arc<Event>, reason: String) {
         let topic = &self.settings.dead_letter_topic;
@@ -206,7 +237,7 @@ impl Kafka {
         }
         headers = headers.insert(Header { key: "sidetone_reason", value: Some(&reason) });
         let key = event.origin.conversation.clone();
-        let sent = Box::new(Sent { what: What::Letter(event, reason), at: Instant::now(), alone: false });
+        let sent = Sent::letter(event, reason);
         let record = BaseRecord::with_opaque_to(topic, sent).key(key.as_str()).payload(&value).headers(headers);
         if let Err((_, record)) = self.producer.send(record)
             && let What::Letter(event, reason) = record.delivery_opaque.what
@@ -228,8 +259,12 @@ impl Sink for Kafka {
 
     fn send(&mut self, event: &Arc<Event>) -> Result<(), Refusal> {
         // Acknowledgements are handled here, so that their queue stays short.
-        self.producer.poll(Duration::ZERO);
-        self.tend();
+        self.sends += 1;
+        if self.sends >= SENDS {
+            self.sends = 0;
+            self.producer.poll(Duration::ZERO);
+            self.tend();
+        }
         if !self.send_back() {
             return Err(Refusal::Busy);
         }

@@ -21,6 +21,7 @@ use crate::config::KafkaSink as Settings;
 use crate::event::{Body, Event, Lane};
 use crate::sink::Outcome;
 use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
+use crate::types::WallTime;
 
 /// Why an event that the broker may or may not have is set aside.
 pub(super) const NOT_ACKNOWLEDGED: &str = "the gateway stopped before the broker acknowledged it";
@@ -28,9 +29,30 @@ pub(super) const NOT_ACKNOWLEDGED: &str = "the gateway stopped before the broker
 /// What we remember of a record until it is acknowledged.
 pub(super) struct Sent {
     pub(super) what: What,
-    pub(super) at: Instant,
+    at: Instant,
     /// Whether it was tried before all others that came back.
     pub(super) alone: bool,
+    /// Read while the event was at hand: by the time of the acknowledgement it is far from
+    /// every cache, and there is one for each event.
+    durable: bool,
+    /// Of a final: when it was authored, and the delay before that in ms.
+    spoken: Option<(WallTime, f32)>,
+}
+
+impl Sent {
+    pub(super) fn event(event: &Arc<Event>, alone: bool) -> Box<Self> {
+        let spoken = match &event.body {
+            Body::TranscriptFinal(text) => Some((event.time, text.timing.total_ms)),
+            _ => None,
+        };
+        let durable = event.lane() == Lane::Durable;
+        Box::new(Self { what: What::Event(Arc::clone(event)), at: Instant::now(), alone, durable, spoken })
+    }
+
+    pub(super) fn letter(event: Arc<Event>, reason: String) -> Box<Self> {
+        let what = What::Letter(event, reason);
+        Box::new(Self { what, at: Instant::now(), alone: false, durable: true, spoken: None })
+    }
 }
 
 pub(super) enum What {
@@ -240,7 +262,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Sent>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
-        let Sent { what, at, alone } = *sent;
+        let Sent { what, at, alone, durable, spoken } = *sent;
         let event = match what {
             What::Event(event) => event,
             What::Letter(event, reason) => {
@@ -255,11 +277,11 @@ impl ProducerContext for Context {
                 };
             }
         };
-        if event.lane() == Lane::Durable {
+        if durable {
             self.0.held.fetch_sub(1, Ordering::Relaxed);
         }
         let (error, record) = match result {
-            Ok(_) => return self.acknowledged(&event, at),
+            Ok(_) => return self.acknowledged(&event, at, durable, spoken),
             Err((error, record)) => (error, record),
         };
         match fate(error) {
@@ -288,22 +310,24 @@ impl ProducerContext for Context {
 }
 
 impl Context {
-    fn acknowledged(&self, event: &Arc<Event>, at: Instant) {
+    fn acknowledged(&self, event: &Arc<Event>, at: Instant, durable: bool, spoken: Option<(WallTime, f32)>) {
         self.0.blocked.store(false, Ordering::Relaxed);
         if locked(&self.0.back).is_empty() {
             self.0.complaints.forget();
         }
         let meters = &self.0.meters;
         meters.ack.record(at.elapsed().as_secs_f64());
-        if let Body::TranscriptFinal(final_) = &event.body {
+        if let Some((authored, before_ms)) = spoken {
             // From the authoring on by the wall clock, since the event has no other; the wait
             // in the lane counts too.
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-            let since = (now as i64).saturating_sub(event.time.0).max(0) as f64 / 1e6;
-            meters.speech_to_ack.record(f64::from(final_.timing.total_ms) / 1000.0 + since);
+            let since = (now as i64).saturating_sub(authored.0).max(0) as f64 / 1e6;
+            meters.speech_to_ack.record(f64::from(before_ms) / 1000.0 + since);
         }
         meters.delivered.increment(1);
-        self.tell(event, Outcome::Settled);
+        if durable {
+            self.tell(event, Outcome::Settled);
+        }
     }
 }
 
@@ -351,7 +375,7 @@ mod tests {
     use super::*;
     use crate::event::Origin;
     use crate::event::body::Dtmf;
-    use crate::types::{ConversationId, LegId, Speaker, WallTime};
+    use crate::types::{ConversationId, LegId, Speaker};
 
     fn event(seq: u64) -> Arc<Event> {
         let origin = Origin {
