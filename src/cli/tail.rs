@@ -111,7 +111,8 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let mut follower = Follower::new(options.from == Start::Beginning);
     let mut console = Console::new();
     let mut account = Account::default();
-    while !stop.load(Ordering::Relaxed) && !(options.until_end && reader.is_done()) {
+    let goes_on = |reader: &Reader| !(options.until_end && reader.is_done());
+    while !stop.load(Ordering::Relaxed) && goes_on(&reader) {
         let Some(incoming) = reader.next(WAIT).map_err(Failure)? else { continue };
         let data = decoder.decode(&incoming.value);
         let Ok(event) =

@@ -176,7 +176,6 @@ pub struct EventSettled {
 
 impl EventSettled {
     /// The counter of such events, for one who counts many.
-    #[must_use]
     pub fn counter(&self) -> metrics::Counter {
         let outcome = match self.delivery {
             Delivery::Delivered => "delivered",

@@ -129,8 +129,8 @@ fn explain(code: Option<RDKafkaErrorCode>, reason: &str, settings: &Settings) ->
     let Settings { bootstrap, properties, .. } = settings;
     let protocol = properties.get("security.protocol").unwrap_or("plaintext");
     let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    // Names and addresses in front of it say which broker; the rest is librdkafka's own.
-    let detail = reason.trim();
+    // How long it took differs each time, and is no news.
+    let detail = reason.rsplit_once(" (after ").map_or(reason, |(detail, _)| detail).trim();
     match code {
         Some(Code::Authentication | Code::SaslAuthenticationFailed) if has(&["mechanism"]) && has(&["nsupported"]) => {
             (9, format!("the broker does not offer the SASL mechanism; set sasl.mechanism ({detail})"))

@@ -194,13 +194,13 @@ impl Kafka {
                 self.context().hold(event);
                 Ok(())
             }
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Refusal::Busy),
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => Err(Refusal::Busy),
             // The producer is replaced before the next attempt.
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), _)) => {
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::Fatal)) => {
                 self.context().note_failure();
                 Err(Refusal::Busy)
             }
-            Err((error, _)) => {
+            Err(error) => {
                 self.context().refuse(Arc::clone(event), error.to_string());
                 Ok(())
             }
@@ -209,19 +209,19 @@ impl Kafka {
 
     /// Waits for room while acknowledgements make some: a queue that empties at full speed
     /// must not run dry before the lane offers again.
-    fn send_when_there_is_room<'a>(&self, mut record: Record<'a>) -> Result<(), (KafkaError, Record<'a>)> {
+    fn send_when_there_is_room(&self, mut record: Record<'_>) -> Result<(), KafkaError> {
         for _ in 0..ROOM_WAITS {
             let held = self.producer.in_flight_count();
             match self.producer.send(record) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
-                other => return other,
+                other => return other.map_err(|(error, _)| error),
             }
             self.producer.poll(ROOM_WAIT);
             if self.producer.in_flight_count() >= held {
                 break;
             }
         }
-        self.producer.send(record)
+        self.producer.send(record).map_err(|(error, _)| error)
     }
 
     /// To the dead-letter topic; if that is not to be had, to the file.

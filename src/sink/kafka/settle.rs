@@ -80,9 +80,11 @@ struct Shared {
     /// Whether the producer failed for good.
     failed: AtomicBool,
     /// What became of durable events, if there is a spool that wants to know.
-    outcomes: Mutex<Option<Vec<(Arc<Event>, Outcome)>>>,
+    outcomes: Mutex<Option<Outcomes>>,
     meters: Meters,
 }
+
+type Outcomes = Vec<(Arc<Event>, Outcome)>;
 
 /// Looked up once: an acknowledgement is handled for every event.
 struct Meters {
@@ -160,7 +162,7 @@ impl Context {
         locked(&self.0.outcomes).get_or_insert_default();
     }
 
-    pub(super) fn take_outcomes(&self, into: &mut Vec<(Arc<Event>, Outcome)>) {
+    pub(super) fn take_outcomes(&self, into: &mut Outcomes) {
         if let Some(outcomes) = &mut *locked(&self.0.outcomes) {
             into.append(outcomes);
         }
