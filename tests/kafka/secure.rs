@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::support::{Broker, assert_complete, demo, ended, lines, script, sidetone, topic};
+use super::support::{Broker, PATIENCE, assert_complete, demo, ended, lines, script, sidetone, topic};
 
 const ADMIN: &str = "alice";
 const STRANGER: &str = "mallory";
@@ -166,17 +167,26 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
     ];
     let config = secure.config("KAFKA_SASL_SSL", &topic, &properties);
     let arguments = ["--config", config.to_str().unwrap(), "--speed", "16"];
-    let playing =
-        demo(secure.folder.path(), &arguments, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let playing = demo(secure.folder.path(), &arguments, &[("SIDETONE_SERVER__DRAIN_TIMEOUT_MS", "180000")])
+        .stdout(Stdio::piped())
+        .stderr(said.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let says = |expected: &str| {
+        let until = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(said.path()).unwrap().contains(expected) {
+            assert!(Instant::now() < until, "it did not say {expected:?}");
+            std::thread::yield_now();
+        }
+    };
+    says("no authorisation: the broker lets");
     // Now it may produce, but elsewhere.
     acl("Write", "another");
+    says(&format!("no authorisation for topic {topic}"));
     acl("Write", &topic);
     let played = playing.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&played.stderr).into_owned();
-    assert!(played.status.success(), "{said}");
-    for expected in ["no authorisation: the broker lets", &format!("no authorisation for topic {topic}")] {
-        assert!(said.contains(expected), "expected {expected:?}:\n{said}");
-    }
+    assert!(played.status.success(), "{}", std::fs::read_to_string(said.path()).unwrap());
     let printed = lines(&played.stdout);
     let durable = printed.iter().filter(|event| event.get("sub").is_none()).count();
     let records = secure.broker.records(&topic, |records| ended(records) == 2);

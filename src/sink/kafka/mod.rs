@@ -296,11 +296,18 @@ impl Sink for Kafka {
 
     fn flush(&mut self, wait: Duration) -> Result<(), usize> {
         let until = Instant::now() + wait;
+        let mut told = self.trouble();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             // An error says that some are left; of ephemeral ones nobody needs to hear.
             let _ = self.producer.flush(left.min(PAUSE));
             self.tend();
+            // Nobody else looks while this waits, and whoever stops a gateway wants to know why it does.
+            let trouble = self.trouble();
+            if trouble != told {
+                trouble.iter().for_each(|problem| SinkTrouble { sink: NAME, problem }.emit());
+                told = trouble;
+            }
             let settled = self.send_back() && self.producer.in_flight_count() == 0;
             if settled || left.is_zero() {
                 break;
