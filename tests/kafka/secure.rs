@@ -175,8 +175,12 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
         .unwrap();
     let says = |expected: &str| {
         let until = Instant::now() + PATIENCE;
-        while !std::fs::read_to_string(said.path()).unwrap().contains(expected) {
-            assert!(Instant::now() < until, "it did not say {expected:?}");
+        loop {
+            let said = std::fs::read_to_string(said.path()).unwrap();
+            if said.contains(expected) {
+                break;
+            }
+            assert!(Instant::now() < until, "it did not say {expected:?}:\n{said}");
             std::thread::yield_now();
         }
     };

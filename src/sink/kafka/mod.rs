@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 
 pub use self::client::producer_config;
 pub use self::encode::Decoder;
@@ -47,22 +47,20 @@ const GIVE_BACK: Duration = Duration::from_secs(10);
 const ROOM_WAIT: Duration = Duration::from_millis(5);
 const ROOM_WAITS: u32 = 40;
 
-/// Events sent between two looks at acknowledgements, while events come without a pause.
-const SENDS: u32 = 32;
-
 type Record<'a> = BaseRecord<'a, str, Vec<u8>, Box<Sent>>;
 
 /// The sink. See the module's documentation.
 pub struct Kafka {
     settings: Arc<Settings>,
     encoding: Encoding,
-    producer: BaseProducer<Context>,
+    /// Its own thread handles acknowledgements, so that none waits for the lane to look.
+    producer: ThreadedProducer<Context>,
     /// When what was sent back may be tried again.
     again: Option<Instant>,
+    /// Events that were ever sent: the number of the last.
+    sent: u64,
     /// The value under way; used again, so that an event costs no memory of its own.
     value: Vec<u8>,
-    /// Events since acknowledgements were looked at.
-    sends: u32,
 }
 
 impl Kafka {
@@ -74,7 +72,7 @@ impl Kafka {
         let settings = Arc::new(settings);
         let context = Context::new(Arc::clone(&settings));
         let producer = client::create(&producer_config(&settings)?, context)?;
-        Ok(Self { encoding: Encoding::new(&settings)?, settings, producer, again: None, value: Vec::new(), sends: 0 })
+        Ok(Self { encoding: Encoding::new(&settings)?, settings, producer, again: None, sent: 0, value: Vec::new() })
     }
 
     /// Finds the topics, and creates those that are missing if we may. Without the one of
@@ -119,12 +117,8 @@ impl Kafka {
     /// ids tell consumers what came twice.
     fn begin_anew(&mut self, problem: &str) {
         SinkTrouble { sink: NAME, problem: &format!("the producer failed ({problem}) and is replaced") }.emit();
-        self.context().keep_purged(true);
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        let until = Instant::now() + GIVE_BACK;
-        while self.producer.in_flight_count() > 0 && Instant::now() < until {
-            self.producer.poll(Duration::from_millis(10));
-        }
+        self.context().wait(GIVE_BACK, |context| context.under_way() == 0);
         let made = producer_config(&self.settings).and_then(|config| client::create(&config, self.context().succeed()));
         match made {
             Ok(producer) => self.producer = producer,
@@ -134,7 +128,6 @@ impl Kafka {
                 SinkTrouble { sink: NAME, problem: &problem }.emit();
             }
         }
-        self.context().keep_purged(false);
     }
 
     /// Offers again what came back. `false` while some of it waits.
@@ -142,7 +135,7 @@ impl Kafka {
         if !self.context().has_back() {
             return true;
         }
-        if self.producer.in_flight_count() > 0 {
+        if self.context().under_way() > 0 {
             // Order: what is under way may come back too.
             return false;
         }
@@ -152,15 +145,15 @@ impl Kafka {
         }
         // One alone, until one is taken: then the others follow at once.
         let blocked = self.context().is_blocked();
-        while let Some(event) = self.context().take_back() {
-            match self.produce(&event, blocked) {
+        while let Some((number, event)) = self.context().take_back() {
+            match self.produce(&event, number) {
                 Ok(()) if blocked => {
                     self.again = None;
                     return false;
                 }
                 Ok(()) => {}
                 Err(_) => {
-                    self.context().give_back(event);
+                    self.context().give_back(number, event);
                     return false;
                 }
             }
@@ -169,7 +162,7 @@ impl Kafka {
         true
     }
 
-    fn produce(&mut self, event: &Arc<Event>, alone: bool) -> Result<(), Refusal> {
+    fn produce(&mut self, event: &Arc<Event>, number: u64) -> Result<(), Refusal> {
         self.value.clear();
         let content_type = match self.encoding.encode(event, &mut self.value) {
             Ok(content_type) => content_type,
@@ -183,17 +176,18 @@ impl Kafka {
             let value = if key == "content-type" { content_type } else { value };
             headers = headers.take().map(|all| all.insert(Header { key, value: Some(value) }));
         });
-        let sent = Sent::event(event, alone);
+        let (sent, durable) = (Sent::event(event, number), event.lane() == Lane::Durable);
+        self.context().hold(durable);
         let record = BaseRecord::with_opaque_to(self.settings.topic_of(event.body.kind()), sent)
             .key(event.origin.conversation.as_str())
             .payload(&self.value)
             .headers(headers.unwrap_or_default());
-        match self.send_when_there_is_room(record) {
-            Ok(()) => {
-                // Acknowledgements are handled on this thread only, hence after this.
-                self.context().hold(event);
-                Ok(())
-            }
+        let sent = self.send_when_there_is_room(record);
+        if sent.is_err() {
+            self.context().release(durable);
+        }
+        match sent {
+            Ok(()) => Ok(()),
             Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => Err(Refusal::Busy),
             // The producer is replaced before the next attempt.
             Err(KafkaError::MessageProduction(RDKafkaErrorCode::Fatal)) => {
@@ -211,13 +205,13 @@ impl Kafka {
     /// must not run dry before the lane offers again.
     fn send_when_there_is_room(&self, mut record: Record<'_>) -> Result<(), KafkaError> {
         for _ in 0..ROOM_WAITS {
-            let held = self.producer.in_flight_count();
+            let held = self.context().under_way();
             match self.producer.send(record) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
                 other => return other.map_err(|(error, _)| error),
             }
-            self.producer.poll(ROOM_WAIT);
-            if self.producer.in_flight_count() >= held {
+            self.context().wait(ROOM_WAIT, |_| false);
+            if self.context().under_way() >= held {
                 break;
             }
         }
@@ -238,11 +232,13 @@ impl Kafka {
         headers = headers.insert(Header { key: "sidetone_reason", value: Some(&reason) });
         let key = event.origin.conversation.clone();
         let sent = Sent::letter(event, reason);
+        self.context().hold(false);
         let record = BaseRecord::with_opaque_to(topic, sent).key(key.as_str()).payload(&value).headers(headers);
-        if let Err((_, record)) = self.producer.send(record)
-            && let What::Letter(event, reason) = record.delivery_opaque.what
-        {
-            self.context().bury_for_good(&event, &reason);
+        if let Err((_, record)) = self.producer.send(record) {
+            if let What::Letter(event, reason) = record.delivery_opaque.what {
+                self.context().bury_for_good(&event, &reason);
+            }
+            self.context().release(false);
         }
     }
 }
@@ -258,21 +254,15 @@ impl Sink for Kafka {
     }
 
     fn send(&mut self, event: &Arc<Event>) -> Result<(), Refusal> {
-        // Acknowledgements are handled here, so that their queue stays short.
-        self.sends += 1;
-        if self.sends >= SENDS {
-            self.sends = 0;
-            self.producer.poll(Duration::ZERO);
-            self.tend();
-        }
+        self.tend();
         if !self.send_back() {
             return Err(Refusal::Busy);
         }
-        self.produce(event, false)
+        self.sent += 1;
+        self.produce(event, self.sent)
     }
 
-    fn poll(&mut self, wait: Duration) {
-        self.producer.poll(wait);
+    fn poll(&mut self, _: Duration) {
         self.tend();
         self.send_back();
     }
@@ -299,8 +289,7 @@ impl Sink for Kafka {
         let mut told = self.trouble();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            // An error says that some are left; of ephemeral ones nobody needs to hear.
-            let _ = self.producer.flush(left.min(PAUSE));
+            self.context().wait(left.min(PAUSE), |context| context.under_way() == 0);
             self.tend();
             // Nobody else looks while this waits, and whoever stops a gateway wants to know why it does.
             let trouble = self.trouble();
@@ -308,7 +297,7 @@ impl Sink for Kafka {
                 trouble.iter().for_each(|problem| SinkTrouble { sink: NAME, problem }.emit());
                 told = trouble;
             }
-            let settled = self.send_back() && self.producer.in_flight_count() == 0;
+            let settled = self.send_back() && self.context().under_way() == 0;
             if settled || left.is_zero() {
                 break;
             }
@@ -322,10 +311,11 @@ impl Sink for Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
+        self.context().end();
         while let Some((event, reason)) = self.context().take_refused() {
             self.context().bury_for_good(&event, &reason);
         }
-        while let Some(event) = self.context().take_back() {
+        while let Some((_, event)) = self.context().take_back() {
             match event.lane() {
                 Lane::Durable => self.context().bury(&event, settle::NOT_ACKNOWLEDGED),
                 Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
