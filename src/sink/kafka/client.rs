@@ -1,5 +1,6 @@
 //! How librdkafka is set up, and what its complaints mean: cause and remedy in one line.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,9 +79,9 @@ pub(super) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
 /// How a broker treats a client that speaks another protocol than its port.
 const HUNG_UP: &str = "it hung up at the first question";
 
-/// Remembers the most telling of a client's complaints.
+/// Remembers the most telling of a client's complaints, and whether there is one.
 #[derive(Default)]
-pub(super) struct Complaints(Mutex<Option<(u8, String)>>);
+pub(super) struct Complaints(Mutex<Option<(u8, String)>>, AtomicBool);
 
 impl Complaints {
     pub(super) fn add(&self, error: &KafkaError, reason: &str, settings: &Settings) {
@@ -89,6 +90,7 @@ impl Complaints {
         let (rank, text) = explain(error.rdkafka_error_code(), reason, settings);
         if worst.as_ref().is_none_or(|(before, _)| *before <= rank) {
             *worst = Some((rank, text));
+            self.1.store(true, Ordering::SeqCst);
         }
     }
 
@@ -106,9 +108,15 @@ impl Complaints {
 
     pub(super) fn say(&self, text: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((u8::MAX, text));
+        self.1.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn forget(&self) {
+        // Asked at every acknowledgement.
+        if !self.1.load(Ordering::SeqCst) {
+            return;
+        }
+        self.1.store(false, Ordering::SeqCst);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

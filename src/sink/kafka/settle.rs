@@ -65,6 +65,21 @@ pub(super) enum What {
     Letter(Arc<Event>, String),
 }
 
+/// Whether there may be something behind a lock: two threads come by for every event, and
+/// almost always there is nothing.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Flag {
+    fn set(&self, to: bool) {
+        self.0.store(to, Ordering::SeqCst);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// Shared by a producer and the one that replaces it.
 struct Shared {
     settings: Arc<Settings>,
@@ -79,10 +94,12 @@ struct Shared {
     settled: Condvar,
     /// Events to be tried again, by their numbers. No more than librdkafka's queue held.
     back: Mutex<BTreeMap<u64, Arc<Event>>>,
+    any_back: Flag,
     /// Set from the first event that comes back to the first that is acknowledged.
     blocked: AtomicBool,
     /// Events that will never be taken, and why, until they are set aside.
     refused: Mutex<VecDeque<(Arc<Event>, String)>>,
+    any_refused: Flag,
     /// Whether there will be no other producer that what is purged could be tried with. Till
     /// then it is tried again: librdkafka purges by itself, too, when it fails for good.
     ending: AtomicBool,
@@ -90,6 +107,7 @@ struct Shared {
     failed: AtomicBool,
     /// What became of durable events, if there is a spool that wants to know.
     outcomes: Mutex<Option<Outcomes>>,
+    wants_outcomes: Flag,
     meters: Meters,
 }
 
@@ -120,11 +138,14 @@ impl Context {
             waiting: Mutex::default(),
             settled: Condvar::new(),
             back: Mutex::default(),
+            any_back: Flag::default(),
             blocked: AtomicBool::default(),
             refused: Mutex::default(),
+            any_refused: Flag::default(),
             ending: AtomicBool::default(),
             failed: AtomicBool::default(),
             outcomes: Mutex::default(),
+            wants_outcomes: Flag::default(),
             meters: Meters {
                 ack: histogram!("sidetone_kafka_ack_seconds"),
                 speech_to_ack: histogram!("sidetone_ack_seconds"),
@@ -156,8 +177,10 @@ impl Context {
     /// A record is no longer the producer's, or never was.
     pub(super) fn release(&self, durable: bool) {
         self.0.held.fetch_sub(durable.into(), Ordering::SeqCst);
-        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
-        self.0.settled.notify_all();
+        // Who waits for less than all looks again soon enough; a word for each would be dear.
+        if self.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.settled.notify_all();
+        }
     }
 
     /// Records that the producer holds.
@@ -199,6 +222,7 @@ impl Context {
     /// From now on a spool is told what becomes of durable events, and tries again itself.
     pub(super) fn tell_outcomes(&self) {
         locked(&self.0.outcomes).get_or_insert_default();
+        self.0.wants_outcomes.set(true);
     }
 
     pub(super) fn take_outcomes(&self, into: &mut Outcomes) {
@@ -209,6 +233,9 @@ impl Context {
 
     /// `false` where nobody wants to know.
     fn tell(&self, event: &Arc<Event>, outcome: Outcome) -> bool {
+        if !self.0.wants_outcomes.is_set() {
+            return false;
+        }
         match &mut *locked(&self.0.outcomes) {
             Some(outcomes) if event.lane() == Lane::Durable => {
                 outcomes.push((Arc::clone(event), outcome));
@@ -219,7 +246,7 @@ impl Context {
     }
 
     pub(super) fn has_back(&self) -> bool {
-        !locked(&self.0.back).is_empty()
+        self.0.any_back.is_set()
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -227,16 +254,27 @@ impl Context {
     }
 
     pub(super) fn take_back(&self) -> Option<(u64, Arc<Event>)> {
-        locked(&self.0.back).pop_first()
+        let mut back = locked(&self.0.back);
+        let first = back.pop_first();
+        self.0.any_back.set(!back.is_empty());
+        first
     }
 
     /// Puts what was taken back in its place again.
     pub(super) fn give_back(&self, number: u64, event: Arc<Event>) {
-        locked(&self.0.back).insert(number, event);
+        let mut back = locked(&self.0.back);
+        back.insert(number, event);
+        self.0.any_back.set(true);
     }
 
     pub(super) fn take_refused(&self) -> Option<(Arc<Event>, String)> {
-        locked(&self.0.refused).pop_front()
+        if !self.0.any_refused.is_set() {
+            return None;
+        }
+        let mut refused = locked(&self.0.refused);
+        let first = refused.pop_front();
+        self.0.any_refused.set(!refused.is_empty());
+        first
     }
 
     /// The broker will never take it: a durable event is to be set aside, an ephemeral one goes.
@@ -244,7 +282,9 @@ impl Context {
         match event.lane() {
             Lane::Durable => {
                 SinkTrouble { sink: NAME, problem: &format!("the broker refused an event for good: {reason}") }.emit();
-                locked(&self.0.refused).push_back((event, reason));
+                let mut refused = locked(&self.0.refused);
+                refused.push_back((event, reason));
+                self.0.any_refused.set(true);
             }
             Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
         }
@@ -355,7 +395,7 @@ impl Context {
 
     fn acknowledged(&self, event: &Arc<Event>, at: Instant, durable: bool, spoken: Option<(WallTime, f32)>) {
         self.0.blocked.store(false, Ordering::Relaxed);
-        if locked(&self.0.back).is_empty() {
+        if !self.has_back() {
             self.0.complaints.forget();
         }
         let meters = &self.0.meters;
