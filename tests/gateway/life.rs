@@ -513,16 +513,21 @@ async fn what_is_wrong_is_named_with_its_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_not_there_is_named_and_its_events_are_kept() {
     let gateway = Gateway::start("[sink.kafka]\nbootstrap = \"127.0.0.1:1\"\n[server]\ndrain_timeout_ms = 500").await;
-    let expected = "no Kafka broker answers at 127.0.0.1:1 (Meta data fetch error: BrokerTransportFailure \
-                    (Local: Broker transport failure)); check sink.kafka.bootstrap, that the broker runs, \
-                    and that its advertised listeners can be reached from here";
+    // What librdkafka says in between depends on how far it came.
+    let names_it = |said: &str| {
+        said.contains("no Kafka broker answers at 127.0.0.1:1 (")
+            && said.contains(
+                "); check sink.kafka.bootstrap, that the broker runs, and that its advertised listeners can be \
+                 reached from here",
+            )
+    };
     let trouble = until("/readyz to name the broker", || async {
         let (status, body) = readiness(&gateway).await;
         assert_eq!(status, 200, "calls can be taken while the outbox has room: {body}");
         body["sinks_in_trouble"]["kafka"].as_str().map(str::to_owned)
     })
     .await;
-    assert_eq!(trouble, expected);
+    assert!(names_it(&trouble), "{trouble}");
     play(&gateway, CALL).await;
     assert!(gateway.metric("sidetone_sink_troubles_total{sink=\"kafka\"}").await > 0.0);
     gateway.signal("TERM");
@@ -543,5 +548,5 @@ async fn a_broker_that_is_not_there_is_named_and_its_events_are_kept() {
     })
     .await;
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.out.contains(&format!("BAD  kafka          {expected}\n")), "{said:?}");
+    assert!(said.out.contains("BAD  kafka          no Kafka") && names_it(&said.out), "{said:?}");
 }
