@@ -104,15 +104,13 @@ fn avro_type(name: &str, schema: &Value) -> Value {
     }
 }
 
-/// The binary form of an event under the schema of its type.
+/// Adds the binary form of an event under the schema of its type to `out`.
 ///
 /// # Errors
 /// The field that is not as the schema says.
-pub fn encode(schema: &Value, event: &Event) -> Result<Vec<u8>, String> {
+pub fn encode(schema: &Value, event: &Event, out: &mut Vec<u8>) -> Result<(), String> {
     let data: Value = serde_json::from_slice(&event.value()).map_err(|error| error.to_string())?;
-    let mut out = Vec::with_capacity(256);
-    write(schema, &data, "", &mut out)?;
-    Ok(out)
+    write(schema, &data, "", out)
 }
 
 /// Zigzag, then seven bits a byte.
@@ -293,7 +291,8 @@ mod tests {
         for line in examples.lines().filter(|line| !line.is_empty()) {
             let event = crate::event::read::structured(line.as_bytes()).unwrap();
             let (_, schema) = schemas.iter().find(|(kind, _)| *kind == event.body.kind()).unwrap();
-            let bytes = encode(schema, &event).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let mut bytes = Vec::new();
+            encode(schema, &event, &mut bytes).unwrap_or_else(|error| panic!("{error}: {line}"));
             let data = decode(schema, &bytes).unwrap();
             let whole: Value = serde_json::from_str(line).unwrap();
             for (name, value) in whole["data"].as_object().unwrap() {

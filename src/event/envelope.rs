@@ -105,6 +105,11 @@ impl Event {
         json(&Data::of(self))
     }
 
+    /// Adds the record's value in binary mode to a buffer that its owner uses again.
+    pub fn write_value(&self, out: &mut Vec<u8>) {
+        write_json(&Data::of(self), out);
+    }
+
     /// The record's headers in binary mode.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
@@ -145,10 +150,13 @@ impl Event {
 pub const HEADERS_MAX: usize = 10;
 
 fn json(value: &impl Serialize) -> Vec<u8> {
-    // Most events fit; growing by doubling would copy the rest several times.
-    let mut out = Vec::with_capacity(1_024);
-    serde_json::to_writer(&mut out, value).expect("events hold only strings, numbers and maps with string keys");
+    let mut out = Vec::with_capacity(512);
+    write_json(value, &mut out);
     out
+}
+
+fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("events hold only strings, numbers and maps with string keys");
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How librdkafka is set up, and what its complaints mean: cause and remedy in one line.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,9 +79,9 @@ pub(super) fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
 /// How a broker treats a client that speaks another protocol than its port.
 const HUNG_UP: &str = "it hung up at the first question";
 
-/// Remembers the most telling of a client's complaints.
+/// Remembers the most telling of a client's complaints, and whether there is one.
 #[derive(Default)]
-pub(super) struct Complaints(Mutex<Option<(u8, String)>>);
+pub(super) struct Complaints(Mutex<Option<(u8, String)>>, AtomicBool);
 
 impl Complaints {
     pub(super) fn add(&self, error: &KafkaError, reason: &str, settings: &Settings) {
@@ -89,6 +90,7 @@ impl Complaints {
         let (rank, text) = explain(error.rdkafka_error_code(), reason, settings);
         if worst.as_ref().is_none_or(|(before, _)| *before <= rank) {
             *worst = Some((rank, text));
+            self.1.store(true, Ordering::SeqCst);
         }
     }
 
@@ -106,9 +108,15 @@ impl Complaints {
 
     pub(super) fn say(&self, text: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((u8::MAX, text));
+        self.1.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn forget(&self) {
+        // Asked at every acknowledgement.
+        if !self.1.load(Ordering::SeqCst) {
+            return;
+        }
+        self.1.store(false, Ordering::SeqCst);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -129,8 +137,8 @@ fn explain(code: Option<RDKafkaErrorCode>, reason: &str, settings: &Settings) ->
     let Settings { bootstrap, properties, .. } = settings;
     let protocol = properties.get("security.protocol").unwrap_or("plaintext");
     let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    // Names and addresses in front of it say which broker; the rest is librdkafka's own.
-    let detail = reason.trim();
+    // How long it took differs each time, and is no news.
+    let detail = reason.rsplit_once(" (after ").map_or(reason, |(detail, _)| detail).trim();
     match code {
         Some(Code::Authentication | Code::SaslAuthenticationFailed) if has(&["mechanism"]) && has(&["nsupported"]) => {
             (9, format!("the broker does not offer the SASL mechanism; set sasl.mechanism ({detail})"))

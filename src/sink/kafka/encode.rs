@@ -47,16 +47,19 @@ impl Encoding {
         Ok(())
     }
 
-    /// The value and its content type.
-    pub(super) fn encode(&self, event: &Event) -> Result<(Vec<u8>, &'static str), String> {
+    /// Writes the value into `out`, which is empty; gives its content type.
+    pub(super) fn encode(&self, event: &Event, out: &mut Vec<u8>) -> Result<&'static str, String> {
         match self {
-            Self::Json => Ok((event.value(), envelope::CONTENT_TYPE)),
+            Self::Json => {
+                event.write_value(out);
+                Ok(envelope::CONTENT_TYPE)
+            }
             Self::Avro(_, known) => {
                 let (id, schema) = known.get(event.body.kind()).ok_or("its type has no schema")?;
-                let mut value = vec![MAGIC];
-                value.extend_from_slice(&id.to_be_bytes());
-                value.append(&mut avro::encode(schema, event)?);
-                Ok((value, AVRO))
+                out.push(MAGIC);
+                out.extend_from_slice(&id.to_be_bytes());
+                avro::encode(schema, event, out)?;
+                Ok(AVRO)
             }
         }
     }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 
 pub use self::client::producer_config;
 pub use self::encode::Decoder;
@@ -43,13 +43,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for a producer that failed for good to give back what it holds.
 const GIVE_BACK: Duration = Duration::from_secs(10);
 
+/// Wait for room in librdkafka's queue, and how often it is tried while there is progress.
+const ROOM_WAIT: Duration = Duration::from_millis(5);
+const ROOM_WAITS: u32 = 40;
+
+type Record<'a> = BaseRecord<'a, str, Vec<u8>, Box<Sent>>;
+
 /// The sink. See the module's documentation.
 pub struct Kafka {
     settings: Arc<Settings>,
     encoding: Encoding,
-    producer: BaseProducer<Context>,
+    /// Its own thread handles acknowledgements, so that none waits for the lane to look.
+    producer: ThreadedProducer<Context>,
     /// When what was sent back may be tried again.
     again: Option<Instant>,
+    /// Events that were ever sent: the number of the last.
+    sent: u64,
+    /// The value under way; used again, so that an event costs no memory of its own.
+    value: Vec<u8>,
 }
 
 impl Kafka {
@@ -61,7 +72,7 @@ impl Kafka {
         let settings = Arc::new(settings);
         let context = Context::new(Arc::clone(&settings));
         let producer = client::create(&producer_config(&settings)?, context)?;
-        Ok(Self { encoding: Encoding::new(&settings)?, settings, producer, again: None })
+        Ok(Self { encoding: Encoding::new(&settings)?, settings, producer, again: None, sent: 0, value: Vec::new() })
     }
 
     /// Finds the topics, and creates those that are missing if we may. Without the one of
@@ -89,9 +100,12 @@ impl Kafka {
         self.producer.context()
     }
 
-    /// Does what acknowledgements ask for: sets aside what was refused, begins anew when
-    /// the producer failed for good.
+    /// Does what acknowledgements ask for: takes back what would pass an event that came
+    /// back, sets aside what was refused, begins anew when the producer failed for good.
     fn tend(&mut self) {
+        if self.context().take_overtaking() {
+            self.producer.purge(PurgeConfig::default().queue());
+        }
         while let Some((event, reason)) = self.context().take_refused() {
             self.set_aside_on_topic(event, reason);
         }
@@ -106,12 +120,8 @@ impl Kafka {
     /// ids tell consumers what came twice.
     fn begin_anew(&mut self, problem: &str) {
         SinkTrouble { sink: NAME, problem: &format!("the producer failed ({problem}) and is replaced") }.emit();
-        self.context().keep_purged(true);
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        let until = Instant::now() + GIVE_BACK;
-        while self.producer.in_flight_count() > 0 && Instant::now() < until {
-            self.producer.poll(Duration::from_millis(10));
-        }
+        self.context().wait(GIVE_BACK, |context| context.under_way() == 0);
         let made = producer_config(&self.settings).and_then(|config| client::create(&config, self.context().succeed()));
         match made {
             Ok(producer) => self.producer = producer,
@@ -121,7 +131,6 @@ impl Kafka {
                 SinkTrouble { sink: NAME, problem: &problem }.emit();
             }
         }
-        self.context().keep_purged(false);
     }
 
     /// Offers again what came back. `false` while some of it waits.
@@ -129,7 +138,7 @@ impl Kafka {
         if !self.context().has_back() {
             return true;
         }
-        if self.producer.in_flight_count() > 0 {
+        if self.context().under_way() > 0 {
             // Order: what is under way may come back too.
             return false;
         }
@@ -139,15 +148,15 @@ impl Kafka {
         }
         // One alone, until one is taken: then the others follow at once.
         let blocked = self.context().is_blocked();
-        while let Some(event) = self.context().take_back() {
-            match self.produce(&event, blocked) {
+        while let Some((number, event)) = self.context().take_back() {
+            match self.produce(&event, number) {
                 Ok(()) if blocked => {
                     self.again = None;
                     return false;
                 }
                 Ok(()) => {}
                 Err(_) => {
-                    self.context().give_back(event);
+                    self.context().give_back(number, event);
                     return false;
                 }
             }
@@ -156,9 +165,10 @@ impl Kafka {
         true
     }
 
-    fn produce(&self, event: &Arc<Event>, alone: bool) -> Result<(), Refusal> {
-        let (value, content_type) = match self.encoding.encode(event) {
-            Ok(encoded) => encoded,
+    fn produce(&mut self, event: &Arc<Event>, number: u64) -> Result<(), Refusal> {
+        self.value.clear();
+        let content_type = match self.encoding.encode(event, &mut self.value) {
+            Ok(content_type) => content_type,
             Err(problem) => {
                 self.context().refuse(Arc::clone(event), problem);
                 return Ok(());
@@ -169,31 +179,49 @@ impl Kafka {
             let value = if key == "content-type" { content_type } else { value };
             headers = headers.take().map(|all| all.insert(Header { key, value: Some(value) }));
         });
-        let sent = Box::new(Sent { what: What::Event(Arc::clone(event)), at: Instant::now(), alone });
+        let (sent, durable) = (Sent::event(event, number), event.lane() == Lane::Durable);
+        self.context().hold(durable);
         let record = BaseRecord::with_opaque_to(self.settings.topic_of(event.body.kind()), sent)
             .key(event.origin.conversation.as_str())
-            .payload(&value)
+            .payload(&self.value)
             .headers(headers.unwrap_or_default());
-        match self.producer.send(record) {
-            Ok(()) => {
-                // Acknowledgements are handled on this thread only, hence after this.
-                self.context().hold(event);
-                Ok(())
-            }
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Refusal::Busy),
+        let sent = self.send_when_there_is_room(record);
+        if sent.is_err() {
+            self.context().release(durable);
+        }
+        match sent {
+            Ok(()) => Ok(()),
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => Err(Refusal::Busy),
             // The producer is replaced before the next attempt.
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), _)) => {
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::Fatal)) => {
                 self.context().note_failure();
                 Err(Refusal::Busy)
             }
-            Err((error, _)) if self.context().may_pass(&error, self.settings.topic_of(event.body.kind())) => {
+            Err(error) if self.context().may_pass(&error, self.settings.topic_of(event.body.kind())) => {
                 Err(Refusal::Busy)
             }
-            Err((error, _)) => {
+            Err(error) => {
                 self.context().refuse(Arc::clone(event), error.to_string());
                 Ok(())
             }
         }
+    }
+
+    /// Waits for room while acknowledgements make some: a queue that empties at full speed
+    /// must not run dry before the lane offers again.
+    fn send_when_there_is_room(&self, mut record: Record<'_>) -> Result<(), KafkaError> {
+        for _ in 0..ROOM_WAITS {
+            let held = self.context().under_way();
+            match self.producer.send(record) {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
+                other => return other.map_err(|(error, _)| error),
+            }
+            self.context().wait(ROOM_WAIT, |_| false);
+            if self.context().under_way() >= held {
+                break;
+            }
+        }
+        self.producer.send(record).map_err(|(error, _)| error)
     }
 
     /// To the dead-letter topic; if that is not to be had, to the file.
@@ -209,12 +237,14 @@ impl Kafka {
         }
         headers = headers.insert(Header { key: "sidetone_reason", value: Some(&reason) });
         let key = event.origin.conversation.clone();
-        let sent = Box::new(Sent { what: What::Letter(event, reason), at: Instant::now(), alone: false });
+        let sent = Sent::letter(event, reason);
+        self.context().hold(false);
         let record = BaseRecord::with_opaque_to(topic, sent).key(key.as_str()).payload(&value).headers(headers);
-        if let Err((_, record)) = self.producer.send(record)
-            && let What::Letter(event, reason) = record.delivery_opaque.what
-        {
-            self.context().bury_for_good(&event, &reason);
+        if let Err((_, record)) = self.producer.send(record) {
+            if let What::Letter(event, reason) = record.delivery_opaque.what {
+                self.context().bury_for_good(&event, &reason);
+            }
+            self.context().release(false);
         }
     }
 }
@@ -230,17 +260,15 @@ impl Sink for Kafka {
     }
 
     fn send(&mut self, event: &Arc<Event>) -> Result<(), Refusal> {
-        // Acknowledgements are handled here, so that their queue stays short.
-        self.producer.poll(Duration::ZERO);
         self.tend();
-        if !self.send_back() {
+        if self.context().owes_a_return() || !self.send_back() {
             return Err(Refusal::Busy);
         }
-        self.produce(event, false)
+        self.sent += 1;
+        self.produce(event, self.sent)
     }
 
-    fn poll(&mut self, wait: Duration) {
-        self.producer.poll(wait);
+    fn poll(&mut self, _: Duration) {
         self.tend();
         self.send_back();
     }
@@ -264,12 +292,18 @@ impl Sink for Kafka {
 
     fn flush(&mut self, wait: Duration) -> Result<(), usize> {
         let until = Instant::now() + wait;
+        let mut told = self.trouble();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            // An error says that some are left; of ephemeral ones nobody needs to hear.
-            let _ = self.producer.flush(left.min(PAUSE));
+            self.context().wait(left.min(PAUSE), |context| context.under_way() == 0);
             self.tend();
-            let settled = self.send_back() && self.producer.in_flight_count() == 0;
+            // Nobody else looks while this waits, and whoever stops a gateway wants to know why it does.
+            let trouble = self.trouble();
+            if trouble != told {
+                trouble.iter().for_each(|problem| SinkTrouble { sink: NAME, problem }.emit());
+                told = trouble;
+            }
+            let settled = self.send_back() && self.context().under_way() == 0;
             if settled || left.is_zero() {
                 break;
             }
@@ -283,10 +317,11 @@ impl Sink for Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
+        self.context().end();
         while let Some((event, reason)) = self.context().take_refused() {
             self.context().bury_for_good(&event, &reason);
         }
-        while let Some(event) = self.context().take_back() {
+        while let Some((_, event)) = self.context().take_back() {
             match event.lane() {
                 Lane::Durable => self.context().bury(&event, settle::NOT_ACKNOWLEDGED),
                 Lane::Ephemeral => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
