@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
 use sidetone::audio::resample::Resampler;
-use sidetone::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output, wire};
+use sidetone::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output, Terms, wire};
 use sidetone::inference::BufferPool;
 use sidetone::types::rate::{FRAME_MS, FRAME_SAMPLES, PIPELINE_HZ};
 use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, Reply, Segment, Speaker, Transcript, WallTime};
@@ -107,7 +107,8 @@ impl Leg {
             leg: id,
             speaker: Speaker::default(),
             source: Arc::from("/sidetone/bench"),
-            epoch: Moment::default(),
+            joined_at: Duration::ZERO,
+            terms: Terms::default(),
             connected_at: WallTime::default(),
             vad: factory(detector),
             backends: BackendNames { vad: detector, asr: "none", sentiment: None },

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use sidetone::app;
 use sidetone::audio::level;
-use sidetone::call::{BackendNames, Call, CallParts, Input, Output, wire};
+use sidetone::call::{BackendNames, Call, CallParts, Input, Output, Terms, wire};
 use sidetone::config::{self, Config, Source};
 use sidetone::inference::{BufferPool, Engines, Readiness};
 use sidetone::types::rate::{FRAME_MS, PIPELINE_HZ};
@@ -186,7 +186,8 @@ impl Leg {
             leg: LegId::parse("bench").unwrap(),
             speaker: Speaker::default(),
             source: Arc::from("/sidetone/bench"),
-            epoch: Moment::default(),
+            joined_at: Duration::ZERO,
+            terms: Terms::default(),
             connected_at: WallTime::default(),
             vad,
             backends: BackendNames { vad: vad_name, asr: "bench", sentiment: None },
@@ -227,7 +228,7 @@ impl Leg {
                 Output::Idle { .. } => return,
                 // As a sink would have it.
                 Output::Emit(event) => drop(std::hint::black_box(event.to_structured())),
-                Output::Ping | Output::Fault(_) | Output::Close(_) => {}
+                _ => {}
             }
         }
     }

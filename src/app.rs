@@ -10,17 +10,26 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::call::BackendNames;
-use crate::config::Config;
+use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
+use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
 use crate::publish::{self, Outbox};
-use crate::server::{Admission, Clock, Gateway, Impatient, router};
+use crate::server::api::{Guard, Peer};
+use crate::server::{
+    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
+    MediaAuth, Transcripts, VoiceApi, Ways, router,
+};
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
-use crate::types::BuildError;
 use crate::types::rate::PIPELINE_HZ;
+use crate::types::{BuildError, Private, Rate};
+use crate::vonage::app_jwt::AppKey;
+use crate::vonage::media_token::MediaKeys;
+use crate::vonage::rest::{self, Client};
 use crate::{asr, sentiment, vad};
 
 /// Why a gateway could not be started, with the remedy.
@@ -43,9 +52,21 @@ pub enum StartError {
         /// What the system said.
         problem: std::io::Error,
     },
+    /// Who may open a media socket.
+    #[error(transparent)]
+    Media(#[from] BadMediaAuth),
+    /// The application at Vonage.
+    #[error("{0}")]
+    Vonage(String),
+    /// A token of our API.
+    #[error("{0}")]
+    Token(String),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// What waits for the sinks.
+    #[error(transparent)]
+    Outbox(#[from] publish::StartError),
 }
 
 /// The engines that a configuration names, loaded but not yet warm.
@@ -114,6 +135,108 @@ pub fn sinks(config: &Config) -> Result<Vec<Box<dyn Sink>>, StartError> {
     Ok(sinks)
 }
 
+/// The guard of the media sockets, and the keys with which the controller makes their
+/// tokens. Where calls are controlled and no key is configured, one is made up that is good
+/// as long as this process.
+///
+/// # Errors
+/// [`StartError::Media`], which names the keys to set.
+fn media_keys(config: &Config) -> Result<(MediaAuth, MediaKeys), StartError> {
+    let mut media = config.media.clone();
+    let own = || Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()));
+    let controlled = config.vonage.takes_webhooks();
+    if controlled && media.token_keys.is_empty() {
+        media.token_keys = vec![own()];
+    }
+    let vonage = &config.vonage;
+    let accounts = (!vonage.account.is_empty()).then(|| (vonage.keyring(), vonage.policy()));
+    let auth = MediaAuth::new(Ways::new(&media, accounts)?, config.server.listen)?;
+    let keys = if media.token_keys.is_empty() { vec![own()] } else { media.token_keys };
+    let keys = keys.iter().map(|key| Private(key.reveal().0.into_bytes())).collect();
+    Ok((auth, MediaKeys::new(keys).map_err(BadMediaAuth::from)?))
+}
+
+/// The clients of the Voice API: one that tries again, and one that creates calls and
+/// leaves that to the controller. None where no private key is configured.
+///
+/// # Errors
+/// [`StartError::Vonage`], which names the key.
+fn voice_api(config: &Config) -> Result<Option<VoiceApi>, StartError> {
+    let vonage = &config.vonage;
+    if !vonage.has_api() {
+        return Ok(None);
+    }
+    let path = &vonage.private_key;
+    let bad = |what: String| StartError::Vonage(format!("vonage.private_key is {}: {what}", path.display()));
+    let pem = std::fs::read_to_string(path).map_err(|error| bad(format!("it cannot be read: {error}")))?;
+    let client = |settings| {
+        let key = AppKey::from_pem(&pem).map_err(|error| bad(error.to_string()))?;
+        Client::new(settings, &vonage.application_id, key)
+            .map_err(|error| StartError::Vonage(format!("vonage.{error}")))
+    };
+    let once = rest::Settings { attempts_max: 1, ..vonage.client() };
+    Ok(Some(VoiceApi { client: client(vonage.client())?, creator: client(once)? }))
+}
+
+/// What the controller's core is told.
+fn control_settings(
+    config: &Config,
+    address: SocketAddr,
+    keys: MediaKeys,
+    source: Arc<str>,
+    has_api: bool,
+) -> control::Settings {
+    let public_url = match config.server.public_url.as_str() {
+        "" => format!("http://{address}"),
+        url => url.to_owned(),
+    };
+    let control = &config.control;
+    control::Settings {
+        flows: config.flows(),
+        pass: MediaPass {
+            // `http` and `https` become `ws` and `wss`.
+            url: format!("ws{}{}", public_url.trim_start_matches("http"), control::MEDIA_PATH),
+            rate: Rate::from_hz(control.media_rate_hz).unwrap_or(Rate::Hz16000),
+            keys,
+            lifetime: Duration::from_secs(control.token_life_s),
+        },
+        public_url,
+        source,
+        has_api,
+        limits: control.limits(),
+    }
+}
+
+/// How durable events are kept that a sink does not take; `None` for in memory only.
+#[must_use]
+pub fn spool(config: &Config) -> Option<publish::spool::Settings> {
+    match config.sink.spool.mode {
+        SpoolMode::Off => None,
+        SpoolMode::Always => Some(spool_settings(config, publish::Mode::Always)),
+        SpoolMode::Overflow => Some(spool_settings(config, publish::Mode::Overflow)),
+    }
+}
+
+/// The spool that a configuration names, used as `mode` says.
+#[must_use]
+pub fn spool_settings(config: &Config, mode: publish::Mode) -> publish::spool::Settings {
+    let spool = &config.sink.spool;
+    let fsync = match spool.fsync {
+        SpoolFsync::Always => publish::Fsync::Always,
+        SpoolFsync::Interval => publish::Fsync::Every(Duration::from_millis(spool.fsync_interval_ms)),
+        SpoolFsync::Never => publish::Fsync::Never,
+    };
+    publish::spool::Settings {
+        dir: spool.dir.clone(),
+        mode,
+        fsync,
+        bytes_max: spool.bytes_max,
+        segment_bytes: spool.segment_bytes,
+        memory_max: spool.memory_max,
+        replay_share: spool.replay_share,
+    }
+}
+
 /// A gateway that listens.
 pub struct App {
     gateway: Arc<Gateway>,
@@ -133,6 +256,21 @@ impl App {
         sinks: Vec<Box<dyn Sink>>,
         metrics: Option<PrometheusHandle>,
     ) -> Result<Self, StartError> {
+        Self::start_observed(config, sinks, metrics, Vec::new()).await
+    }
+
+    /// As [`App::start`]; `observers` are told of media legs as well as the controller is.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_observed(
+        config: &Config,
+        sinks: Vec<Box<dyn Sink>>,
+        metrics: Option<PrometheusHandle>,
+        mut observers: Vec<Arc<dyn LegObserver>>,
+    ) -> Result<Self, StartError> {
+        let (media_auth, keys) = media_keys(config)?;
+        let api = voice_api(config)?;
         let engines = engines(config)?;
         let (vad_name, vad) = detector(config)?;
         let backends = BackendNames {
@@ -150,16 +288,41 @@ impl App {
             ephemeral_max: config.sink.outbox.ephemeral_max,
             live_max: config.server.live_backlog_max,
         };
+        let source: Arc<str> = Arc::from(format!("/sidetone/{}", config.server.name));
+        let (clock, directory) = (Clock::default(), Arc::new(Legs::default()));
+        let outbox = Arc::new(Outbox::start(sinks, limits, spool(config).as_ref())?);
+        let settings = control_settings(config, address, keys, Arc::clone(&source), api.is_some());
+        let controller = Controller::new(ControllerParts {
+            settings: Arc::new(settings),
+            clock,
+            outbox: Arc::clone(&outbox),
+            legs: Arc::clone(&directory),
+            api,
+            requests_max: config.vonage.requests_max,
+        });
+        observers.push(Arc::new(Arc::clone(&controller)));
+        let vonage = &config.vonage;
+        let keyring = (!vonage.account.is_empty()).then(|| vonage.keyring());
+        let tokens = Tokens::new(&config.api.tokens).map_err(|bad| StartError::Token(format!("api.tokens.{bad}")))?;
         let gateway = Arc::new(Gateway {
             call: Arc::new(config.call_config()),
-            source: Arc::from(format!("/sidetone/{}", config.server.name)),
+            source,
             vad,
             backends,
             pool: pool(config, &engines, &buffers)?,
             buffers,
-            outbox: Outbox::start(sinks, limits).map_err(StartError::Thread)?,
+            outbox,
+            observers,
+            controller: Arc::clone(&controller),
+            door: Door::new(vonage.unsigned, keyring, vonage.policy(), vonage.webhooks_remembered_max),
+            webhook_bytes_max: vonage.webhook_bytes_max,
+            guard: Guard::new(tokens, address),
+            transcripts: Transcripts::new(config.control.transcripts_mib_max << 20),
+            clips: Clips::default(),
             admission: Admission::new(config.server.legs_max),
-            clock: Clock::default(),
+            media_auth,
+            directory,
+            clock,
             conversations: Gateway::no_conversations(),
             metrics,
             drain: CancellationToken::new(),
@@ -171,7 +334,9 @@ impl App {
         let patience = Duration::from_millis(config.server.request_timeout_ms);
         let listener = Impatient::new(listener, patience);
         let routes = router(Arc::clone(&gateway));
-        let server = tokio::spawn(async move { axum::serve(listener, routes).with_graceful_shutdown(closed).await });
+        let service = routes.into_make_service_with_connect_info::<Peer>();
+        let server = tokio::spawn(async move { axum::serve(listener, service).with_graceful_shutdown(closed).await });
+        tokio::spawn(controller.keep_time(close.clone()));
         Ok(Self { gateway, address, server, close })
     }
 
@@ -179,6 +344,18 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether media sockets are open to whoever can reach the address.
+    #[must_use]
+    pub fn sockets_are_open(&self) -> bool {
+        self.gateway.media_auth.ways().are_open()
+    }
+
+    /// The live legs, to be told something.
+    #[must_use]
+    pub fn directory(&self) -> &Legs {
+        &self.gateway.directory
     }
 
     /// Waits until every inference thread is warm.
@@ -210,6 +387,8 @@ impl App {
         let _ = tokio::task::spawn_blocking(move || pool.pool.stop()).await;
         let patience_with_peers = Duration::from_millis(gateway.server.send_timeout_ms);
         let _ = tokio::time::timeout(patience_with_peers, gateway.legs.wait()).await;
+        // What was asked of Vonage is heard out; nothing new is asked once nobody calls.
+        gateway.controller.stop(patience_with_peers).await;
         gateway.outbox.end_live();
         close.cancel();
         let abort = server.abort_handle();

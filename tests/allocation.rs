@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Map;
-use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output, wire};
+use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output, Playback, Terms, wire};
 use sidetone::types::{
     ConversationId, Fault, LegId, Moment, Private, Rate, Reply, Segment, Speaker, Transcript, WallTime,
 };
@@ -114,7 +114,8 @@ impl Bench {
             leg: LegId::parse("leg-test").unwrap(),
             speaker: Speaker::Caller,
             source: Arc::from("/sidetone/test"),
-            epoch: Moment(0),
+            joined_at: Duration::ZERO,
+            terms: Terms::default(),
             connected_at: WallTime(0),
             vad,
             backends: BackendNames { vad: "test", asr: "test", sentiment: None },
@@ -168,6 +169,9 @@ fn a_frame_without_an_event_allocates_nothing() {
 
 fn check(name: &str, mut bench: Bench, rate: Rate, audio: &[u8], message_bytes: usize) {
     bench.give(Moment(0), Input::Text(&wire::connected(rate, &Map::new())));
+    // A leg that was spoken to listens no worse for it.
+    bench.give(Moment(0), Input::Play(Playback::new("greeting", rate, &[1; 1000], true).unwrap()));
+    bench.give(Moment(0), Input::Text(r#"{"event":"websocket:notify","payload":{"n":1}}"#));
     let warm_up = rate.hz() as usize * 2 * 7;
     let (mut heard, mut frames, mut speaking, mut finals) = (0, 0, 0, 0_u64);
     let (mut times, mut bytes) = (0, 0);

@@ -89,8 +89,12 @@ fn the_pure_parts_know_no_task_socket_clock_or_lock() {
     ban(&sources(), &banned, "pure parts take time and bytes as arguments", |source| {
         // wav reads files for the command line; the media path never sees it.
         // RS256 demands a source of randomness for padding that it does not use.
-        let exempt = ["audio/wav.rs", "vonage/app_jwt.rs"].contains(&source.path.as_str());
-        source.is_in(&["types", "audio", "call", "control", "event", "eval", "vonage"]) && !exempt
+        // Faults are drawn from streams that the caller seeds.
+        // The Voice REST client is the one part of vonage that has a socket.
+        let exempt = ["audio/wav.rs", "vonage/app_jwt.rs", "simulator/fault/draw.rs"].contains(&source.path.as_str())
+            || source.is_in(&["vonage/rest"]) && source.path != "vonage/rest/retry.rs";
+        let pure = ["types", "audio", "call", "control", "event", "eval", "vonage"];
+        (source.is_in(&pure) || source.is_in(&["simulator/bucket", "simulator/fault"])) && !exempt
     });
 }
 
@@ -162,7 +166,15 @@ fn foreign_crates_have_one_door_each() {
         ("vader_parity::", &["sentiment/lexicon"]),
         ("rubato::", &["audio/resample", "eval/telephone"]),
     ] {
-        ban(&sources, &[name], &format!("{name} belongs in {door:?}"), |source| !source.is_in(door));
+        // `ort::` is in `report::` too: a crate's name begins a word.
+        let begins = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let named = |source: &&Source| source.code.match_indices(name).any(|(at, _)| begins(&source.code[..at]));
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            sources.iter().filter(named).map(|source| source.path.as_str()).partition(|path| {
+                door.iter().any(|place| *path == format!("{place}.rs") || path.starts_with(&format!("{place}/")))
+            });
+        assert!(!inside.is_empty(), "nobody in {door:?} mentions {name}: nothing was checked");
+        assert!(outside.is_empty(), "{name} belongs in {door:?}:\n{}", outside.join("\n"));
     }
 }
 

@@ -43,6 +43,12 @@ impl Framer {
         true
     }
 
+    /// Whether the beginning of a frame is held.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Ends the stream: decodes what is held into `out`, silence after it. Gives the
     /// number of real samples, and whether half a sample was left over.
     pub fn finish(&mut self, out: &mut [i16]) -> (usize, bool) {

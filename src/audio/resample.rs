@@ -7,7 +7,6 @@ use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
 use crate::types::Rate;
-use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 
 /// One leg's resampler. Allocates when made, never after.
 pub struct Resampler {
@@ -20,24 +19,32 @@ impl Resampler {
     /// A resampler for `rate`; `None` where there is nothing to do.
     #[must_use]
     pub fn new(rate: Rate) -> Option<Self> {
-        if rate.hz() == PIPELINE_HZ {
-            return None;
-        }
-        let samples = rate.frame_samples();
-        let fft = Fft::new(rate.hz() as usize, PIPELINE_HZ as usize, samples, 1, FixedSync::Both)
-            .expect("rates of 8 and 24 kHz divide into frames of 20 ms");
-        debug_assert_eq!((fft.input_frames_next(), fft.output_frames_next()), (samples, FRAME_SAMPLES));
-        Some(Self { fft, input: vec![0.0; samples], output: vec![0.0; FRAME_SAMPLES] })
+        Self::between(rate, Rate::Hz16000)
     }
 
-    /// Resamples one frame: `from` 160 or 480 samples, `to` 320, both full-scale 16-bit.
-    pub fn process(&mut self, from: &[i16], to: &mut [i16; FRAME_SAMPLES]) {
+    /// A resampler from one rate to another; `None` where they are the same.
+    #[must_use]
+    pub fn between(from: Rate, to: Rate) -> Option<Self> {
+        if from == to {
+            return None;
+        }
+        let (input, output) = (from.frame_samples(), to.frame_samples());
+        let fft = Fft::new(from.hz() as usize, to.hz() as usize, input, 1, FixedSync::Both)
+            .expect("every rate divides into frames of 20 ms");
+        debug_assert_eq!((fft.input_frames_next(), fft.output_frames_next()), (input, output));
+        Some(Self { fft, input: vec![0.0; input], output: vec![0.0; output] })
+    }
+
+    /// Resamples one frame, both sides full-scale 16-bit. From another rate to the
+    /// pipeline's: `from` 160 or 480 samples, `to` 320.
+    pub fn process(&mut self, from: &[i16], to: &mut [i16]) {
         for (float, int) in self.input.iter_mut().zip(from) {
             *float = f32::from(*int);
         }
+        let output_samples = self.output.len();
         let (Ok(input), Ok(mut output)) = (
             SequentialSlice::new(&self.input, 1, self.input.len()),
-            SequentialSlice::new_mut(&mut self.output, 1, FRAME_SAMPLES),
+            SequentialSlice::new_mut(&mut self.output, 1, output_samples),
         ) else {
             unreachable!("both buffers were made for exactly these sizes");
         };
@@ -49,9 +56,34 @@ impl Resampler {
     }
 }
 
+/// Converts a whole recording: 16-bit mono, its length kept to the sample, without the
+/// filter's delay. Takes time and memory with its length: not for the path of a frame.
+#[must_use]
+pub fn convert(samples: &[i16], from: Rate, to: Rate) -> Vec<i16> {
+    let Some(mut resampler) = Resampler::between(from, to) else { return samples.to_vec() };
+    let wanted = (samples.len() as u64 * u64::from(to.hz())).div_ceil(u64::from(from.hz())) as usize;
+    let delay = resampler.fft.output_delay();
+    let (mut input, mut output) = (vec![0; from.frame_samples()], vec![0; to.frame_samples()]);
+    let mut converted = Vec::with_capacity(wanted + delay + output.len());
+    let mut blocks = samples.chunks(input.len());
+    while converted.len() < wanted + delay {
+        // Silence after the end drives out what the filter holds.
+        let block = blocks.next().unwrap_or_default();
+        let (speech, silence) = input.split_at_mut(block.len());
+        speech.copy_from_slice(block);
+        silence.fill(0);
+        resampler.process(&input, &mut output);
+        converted.extend_from_slice(&output);
+    }
+    converted.drain(..delay);
+    converted.truncate(wanted);
+    converted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::rate::FRAME_SAMPLES;
 
     fn sine(rate: Rate, hz: f32, seconds: f32) -> Vec<i16> {
         let n = (rate.hz() as f32 * seconds) as usize;
@@ -87,6 +119,41 @@ mod tests {
         let out = resampled(Rate::Hz24000, &sine(Rate::Hz24000, 10_500.0, 1.0));
         let peak = out[1600..14_400].iter().map(|s| s.unsigned_abs()).max().unwrap();
         assert!(peak < 80, "10.5 kHz came through as an alias with peak {peak}");
+    }
+
+    #[test]
+    fn a_recording_keeps_its_place_and_length_at_any_rate() {
+        for from in Rate::ALL {
+            for to in Rate::ALL {
+                let (recording, expected) = (sine(from, 440.0, 0.505), sine(to, 440.0, 0.505));
+                let got = convert(&recording, from, to);
+                assert!(got.len().abs_diff(expected.len()) <= 1, "{from} to {to}: {} samples", got.len());
+                // Away from the ends, where the filter hears silence before and after.
+                let worst = (to.frame_samples()..expected.len() - to.frame_samples())
+                    .map(|at| got[at].abs_diff(expected[at]))
+                    .max();
+                assert!(worst < Some(400), "{from} to {to}: off by {worst:?} of 8000");
+            }
+        }
+        assert!(convert(&[], Rate::Hz8000, Rate::Hz24000).is_empty());
+    }
+
+    #[test]
+    fn there_and_back_a_tone_keeps_its_level() {
+        for rate in [Rate::Hz8000, Rate::Hz24000] {
+            let mut back = Resampler::between(Rate::Hz16000, rate).unwrap();
+            let mut frame = vec![0; rate.frame_samples()];
+            let out: Vec<i16> = resampled(rate, &sine(rate, 1000.0, 1.0))
+                .chunks_exact(FRAME_SAMPLES)
+                .flat_map(|chunk| {
+                    back.process(chunk, &mut frame);
+                    frame.clone()
+                })
+                .collect();
+            assert_eq!(out.len(), rate.hz() as usize);
+            let peak = out[out.len() / 10..].iter().map(|s| s.unsigned_abs()).max().unwrap();
+            assert!((7700..=8300).contains(&peak), "{rate}: peak {peak}");
+        }
     }
 
     #[test]

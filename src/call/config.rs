@@ -40,11 +40,37 @@ impl Default for Endpointing {
     }
 }
 
+/// How a leg is spoken to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Speaking {
+    /// How far ahead of its being heard audio is sent; at least one frame.
+    pub lead: Duration,
+    /// Playbacks that are not over yet; one more is refused.
+    pub queue_max: usize,
+    /// Longest wait, after a playback's end, for the platform to say that it was heard.
+    pub echo_timeout: Duration,
+    /// Longest wait for the platform to say that it stopped playing.
+    pub clear_timeout: Duration,
+}
+
+impl Default for Speaking {
+    fn default() -> Self {
+        Self {
+            lead: Duration::from_millis(120),
+            queue_max: 8,
+            echo_timeout: Duration::from_secs(2),
+            clear_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
 /// Everything one leg's `Call` can be told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallConfig {
     /// Where speech starts and ends.
     pub endpointing: Endpointing,
+    /// How it is spoken to.
+    pub speaking: Speaking,
     /// New speech between two partial results, in ms; 0 for none.
     pub partial_interval_ms: u64,
     /// Longest wait for Vonage's first text message.
@@ -73,6 +99,7 @@ impl Default for CallConfig {
     fn default() -> Self {
         Self {
             endpointing: Endpointing::default(),
+            speaking: Speaking::default(),
             partial_interval_ms: 1_000,
             hello_timeout: Duration::from_secs(1),
             hello_bytes_max: 96_000,

@@ -1,7 +1,11 @@
 //! What goes into a [`Call`](super::Call) and what comes out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::playback::{PlayRefused, Playback};
 use crate::event::Event;
 use crate::types::{ConversationId, LegId, Moment, PeerFault, Reply, Segment, Speaker, WallTime};
 use crate::vad;
@@ -18,9 +22,21 @@ pub enum Input<'a> {
     /// A transcriber's answer, a refusal included.
     Reply(Reply),
     /// Stop listening, as while a card number is read out. Frames count as paused.
-    Pause,
+    Pause {
+        /// Why, in a word, for the event; at most [`REASON_LEN_MAX`] bytes of it are kept.
+        reason: &'a str,
+    },
     /// Listen again.
-    Resume,
+    Resume {
+        /// Why, as above.
+        reason: &'a str,
+    },
+    /// Whoever runs the call wants this leg closed: end it, keep its last words.
+    Close,
+    /// Play this to the other party, after what is played already.
+    Play(Playback),
+    /// Take back all that was not heard yet.
+    StopPlayback,
     /// Nothing; time has passed.
     Timeout,
     /// The gateway is stopping: end the leg, keep its last words.
@@ -36,6 +52,17 @@ pub enum Output {
     Transcribe(Segment),
     /// Publish.
     Emit(Event),
+    /// Send this binary message: one frame of audio.
+    Send(Bytes),
+    /// Send this text message.
+    SendText(String),
+    /// Something cannot be played; no event tells of it.
+    PlayRefused {
+        /// Its id.
+        playback: Arc<str>,
+        /// Why.
+        why: PlayRefused,
+    },
     /// Send a WebSocket ping.
     Ping,
     /// Count and perhaps log a mistake of the peer.
@@ -51,13 +78,31 @@ pub enum Output {
     },
 }
 
+/// Longest reason of a pause that is published, in bytes.
+pub const REASON_LEN_MAX: usize = 64;
+
 /// Why we close a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     /// The gateway is stopping: RFC 6455 code 1001.
     Drain,
+    /// Whoever runs the call wants it so: code 1000.
+    Asked,
     /// The peer made a mistake that ends the leg.
     Fault(PeerFault),
+}
+
+/// What was settled about a leg before its first message, as by a media token. The
+/// default is a leg about which nothing was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// Whether the speaker is settled, so that the first message cannot say otherwise.
+    pub speaker_settled: bool,
+    /// The participant's own leg at the platform; none where that is not known, or the
+    /// leg hears the mix.
+    pub participant: Option<LegId>,
+    /// Whether nothing may be played to this leg.
+    pub listen_only: bool,
 }
 
 /// Gives audio buffers, so that an utterance need not allocate one. Whoever
@@ -80,8 +125,10 @@ pub struct CallParts {
     pub speaker: Speaker,
     /// CloudEvents `source`.
     pub source: Arc<str>,
-    /// When the conversation's first leg connected: 0 on the call clock.
-    pub epoch: Moment,
+    /// When this leg connected, on the call clock: 0 for a conversation's first leg.
+    pub joined_at: Duration,
+    /// What else was settled before it connected.
+    pub terms: Terms,
     /// When this leg connected, on the wall.
     pub connected_at: WallTime,
     /// Makes its detector.

@@ -42,6 +42,8 @@ pub(super) struct Media {
     last_audio_at: Option<Moment>,
     /// Whether the current pause in arrival was noticed already.
     in_gap: bool,
+    /// Whether the beginning of the next frame arrived while the leg was paused.
+    tainted: bool,
     /// The partial now being decoded.
     partial: Option<Partial>,
 }
@@ -62,6 +64,7 @@ impl Media {
             position: MediaTime::default(),
             last_audio_at: None,
             in_gap: false,
+            tainted: false,
             partial: None,
         })
     }
@@ -134,11 +137,15 @@ impl Call {
     /// Takes one frame, of which `received` incoming samples are real.
     fn on_frame(&mut self, now: Moment, media: &mut Media, received: u64) {
         self.ledger.received += received;
-        media.resample();
-        if self.paused {
+        let tainted = std::mem::take(&mut media.tainted);
+        if self.paused || tainted {
+            // Nothing of it may remain, not even in the resampler's filter.
+            media.input.fill(0);
+            media.resample();
             self.ledger.paused += received;
             return;
         }
+        media.resample();
         let score = media.vad.score(&media.frame);
         match media.endpointer.step(score) {
             Step::Quiet => self.ledger.silent += media.segmenter.keep(&media.frame, received),
@@ -179,6 +186,7 @@ impl Call {
         let started = SpeechStarted { segment: open.id.0, start_ms: self.start_ms() + open.start.ms() };
         self.tally.speech_ms += u64::from(media.endpointer.frames_to_open()) * FRAME_MS;
         self.emit(now, Body::SpeechStarted(started));
+        self.on_barge_in(now);
     }
 
     fn voiced(&mut self, now: Moment, media: &mut Media) {
@@ -266,6 +274,13 @@ impl Call {
         if let Some(mut media) = self.media.take() {
             self.hush_media(now, &mut media);
             self.media = Some(media);
+        }
+    }
+
+    /// A frame that began during a pause is counted as paused, though it ends after it.
+    pub(super) fn taint(&mut self) {
+        if let Some(media) = &mut self.media {
+            media.tainted = media.framer.holds();
         }
     }
 

@@ -26,13 +26,16 @@
 //! - the same audio gives the same events however it is cut into messages;
 //! - after warm-up the path of a frame allocates nothing.
 
+mod capture;
 pub mod config;
 mod endpointer;
 mod io;
 mod ledger;
 mod media;
+mod playback;
 mod reorder;
 mod segmenter;
+mod speak;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -41,10 +44,15 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub use self::config::{CallConfig, Endpointing};
-pub use self::io::{BackendNames, Buffers, CallParts, Close, Input, Output};
+use self::capture::Turn;
+pub use self::config::{CallConfig, Endpointing, Speaking};
+pub use self::io::{BackendNames, Buffers, CallParts, Close, Input, Output, REASON_LEN_MAX, Terms};
 pub use self::ledger::Ledger;
 use self::media::{Media, Tally};
+use self::playback::Player;
+pub use self::playback::{
+    BadPlayback, LEAD_MAX, PLATFORM_QUEUE, PLAYBACK_ID_LEN_MAX, PLAYBACK_MAX, PlayRefused, Playback,
+};
 use self::reorder::{Answer, Reorder};
 use crate::event::body::{Characteristics, Dtmf, Hello, LegEnded, LegStarted};
 use crate::event::{Author, Body, Origin};
@@ -53,9 +61,11 @@ use crate::types::{
 };
 
 enum Phase {
-    /// For the first text message. `early`: audio that came before it.
+    /// For the first text message. `early`: audio that came before it. `turns`: from
+    /// which byte of it on the leg was paused or resumed.
     Waiting {
         early: Vec<u8>,
+        turns: Vec<Turn>,
         deadline: Moment,
     },
     Live,
@@ -86,6 +96,8 @@ pub struct Call {
     pinged: bool,
     paused: bool,
     audio_started: Option<Moment>,
+    /// From the first playback on.
+    player: Option<Box<Player>>,
     /// Text messages received.
     texts: u64,
     reason: &'static str,
@@ -99,7 +111,7 @@ impl Call {
         Self {
             opened: now,
             now,
-            phase: Phase::Waiting { early: Vec::new(), deadline: now + config.hello_timeout },
+            phase: Phase::Waiting { early: Vec::new(), turns: Vec::new(), deadline: now + config.hello_timeout },
             author: None,
             hello: Hello::Assumed,
             rate: config.assumed_rate,
@@ -111,6 +123,7 @@ impl Call {
             pinged: false,
             paused: false,
             audio_started: None,
+            player: None,
             texts: 0,
             reason: "hangup",
             out: VecDeque::new(),
@@ -120,11 +133,12 @@ impl Call {
     }
 
     /// Moves a leg that has not announced itself yet into a conversation that only
-    /// its first message names. `epoch`: when that conversation's first leg connected.
-    pub fn join(&mut self, conversation: ConversationId, epoch: Moment) {
+    /// its first message names. `joined_at`: when this leg connected, on that
+    /// conversation's clock.
+    pub fn join(&mut self, conversation: ConversationId, joined_at: Duration) {
         if self.author.is_none() {
             self.parts.conversation = conversation;
-            self.parts.epoch = epoch;
+            self.parts.joined_at = joined_at;
         }
     }
 
@@ -159,8 +173,17 @@ impl Call {
             }
             Input::Alive => self.heard(now),
             Input::Reply(reply) => self.on_reply(now, reply),
-            Input::Pause => self.on_pause(now),
-            Input::Resume => self.paused = false,
+            Input::Pause { reason } => self.on_capture(now, true, reason),
+            Input::Resume { reason } => self.on_capture(now, false, reason),
+            Input::Close => {
+                if self.listening() {
+                    self.reason = "closed";
+                    self.out.push_back(Output::Close(Close::Asked));
+                    self.finish(now);
+                }
+            }
+            Input::Play(playback) => self.on_play(now, playback),
+            Input::StopPlayback => self.on_stop_playback(now),
             Input::Timeout => {}
             Input::Drain => {
                 if self.listening() {
@@ -180,6 +203,7 @@ impl Call {
             }
         }
         self.on_time(now);
+        self.speak(now);
         self.release(now);
     }
 
@@ -258,15 +282,16 @@ impl Call {
                     self.emit(now, Body::Dtmf(Dtmf { digit: digit.0, duration_ms, at_ms }));
                 }
             }
-            // Playback is the controller's business; a leg that only listens has none.
-            Ok(wire::Message::Cleared | wire::Message::Notify(_)) => {}
+            // A leg to which nothing was played has no use for either.
+            Ok(wire::Message::Cleared) => self.player.iter_mut().for_each(|player| player.on_cleared()),
+            Ok(wire::Message::Notify(payload)) => self.player.iter_mut().for_each(|player| player.on_echo(&payload)),
             Err(fault) => self.fault(fault),
         }
     }
 
     /// Position of `now` on the call clock, in ms.
     fn clock_ms(&self, now: Moment) -> u64 {
-        now.since(self.parts.epoch).as_millis() as u64
+        (self.parts.joined_at + now.since(self.opened)).as_millis() as u64
     }
 
     fn start_if_waiting(&mut self, now: Moment) {
@@ -279,19 +304,18 @@ impl Call {
     /// Waiting ⇒ Live: rate and speaker are known, or assumed.
     fn start(&mut self, now: Moment, rate: Rate, hello: Hello, headers: Map<String, Value>) {
         self.announce(now, rate, hello, headers);
-        let waited = std::mem::replace(&mut self.phase, Phase::Live);
-        if let Phase::Waiting { early, .. } = waited
-            && !early.is_empty()
-        {
-            self.on_frames(now, &early);
+        if let Phase::Waiting { early, turns, .. } = std::mem::replace(&mut self.phase, Phase::Live) {
+            self.catch_up(now, &early, turns);
         }
     }
 
     fn announce(&mut self, now: Moment, rate: Rate, hello: Hello, headers: Map<String, Value>) {
-        if let Some(Value::String(role)) = headers.get("speaker").or_else(|| headers.get("role")) {
+        if !self.parts.terms.speaker_settled
+            && let Some(Value::String(role)) = headers.get("speaker").or_else(|| headers.get("role"))
+        {
             self.parts.speaker = Speaker::parse(role);
         }
-        let CallParts { conversation, leg, speaker, source, backends, connected_at, .. } = &self.parts;
+        let CallParts { conversation, leg, speaker, source, backends, connected_at, terms, .. } = &self.parts;
         let started = LegStarted {
             connected_at: connected_at.to_string(),
             at_ms: self.clock_ms(self.opened),
@@ -301,6 +325,8 @@ impl Call {
             vad: backends.vad.to_owned(),
             asr: backends.asr.to_owned(),
             sentiment: backends.sentiment.map(str::to_owned),
+            participant: terms.participant.as_ref().map(|leg| leg.as_str().to_owned()),
+            listen_only: terms.listen_only,
         };
         self.author = Some(Author::new(Origin {
             conversation: conversation.clone(),
@@ -356,14 +382,6 @@ impl Call {
         }
     }
 
-    fn on_pause(&mut self, now: Moment) {
-        if self.listening() && !self.paused {
-            self.start_if_waiting(now);
-            self.hush(now);
-            self.paused = true;
-        }
-    }
-
     // --- answers --------------------------------------------------------
 
     fn on_reply(&mut self, now: Moment, reply: Reply) {
@@ -407,13 +425,15 @@ impl Call {
         let silence = self
             .listening()
             .then(|| self.heard_at + if self.pinged { self.config.idle_timeout } else { self.config.ping_after });
-        [phase, silence, self.reorder.deadline()].into_iter().flatten().min()
+        let playback = self.player.as_ref().and_then(|player| player.deadline());
+        [phase, silence, self.reorder.deadline(), playback].into_iter().flatten().min()
     }
 
     // --- the end --------------------------------------------------------
 
     /// Live ⇒ Tail: no more audio; the last words are still to come.
     fn finish(&mut self, now: Moment) {
+        self.fall_silent(now);
         // Announced, but never begun: only so does a format that we cannot take leave it.
         let refused = self.author.is_some() && self.media.is_none();
         if refused {

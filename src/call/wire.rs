@@ -116,6 +116,16 @@ pub fn connected(rate: Rate, headers: &Map<String, Value>) -> String {
     Value::Object(message).to_string()
 }
 
+/// Has the platform drop what it has not played yet; it answers `websocket:cleared`.
+pub const CLEAR: &str = r#"{"action":"clear"}"#;
+
+/// Has the platform say when all audio before it was heard. It returns the payload as it
+/// is; `number` tells marks of one id apart.
+#[must_use]
+pub fn notify(id: &str, number: u64) -> String {
+    serde_json::json!({"action": "notify", "payload": {"mark": id, "n": number}}).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,6 +153,7 @@ impl Sink for Console {
                 self.print(&self.account(event, ended));
             }
             Body::LegStarted(_) | Body::SpeechStarted(_) | Body::SpeechEnded(_) => {}
+            Body::CapturePaused(_) | Body::CaptureResumed(_) | Body::PlaybackEnded(_) => {}
             body => {
                 if let Some(line) = call_line(body) {
                     self.print(&self.paint(format!("        {line}"), Style::new().dimmed()));

@@ -15,12 +15,12 @@ use super::console::Console;
 use super::{Common, Done, Failure};
 use crate::app::{self, App};
 use crate::audio::wav::{self, Wav};
-use crate::config::Config;
+use crate::config::{Config, Media};
 use crate::simulator::player::{self, Leg};
 use crate::sink::{Sink, file::JsonLines};
 
 /// The call that ships with the product; `models/demo-call/` has its recipe.
-const DEMO_CALL: &[u8] = include_bytes!("../../models/demo-call/call.wav");
+pub(super) const DEMO_CALL: &[u8] = include_bytes!("../../models/demo-call/call.wav");
 
 /// Between the legs' start and the first frame, so that both sockets are open by then.
 const LEAD: Duration = Duration::from_millis(300);
@@ -59,13 +59,16 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
         ("server.listen", text("127.0.0.1:0".to_owned())),
         ("sink.file.path", text(options.events.as_ref().map(|p| p.display().to_string()).unwrap_or_default())),
     ];
+    // Nobody misses a demo's events, and a gateway in this folder has its spool to itself.
+    settings.push(("sink.spool.mode", text("off".to_owned())));
     if common.log.is_none() {
         settings.push(("log.filter", text("warn".to_owned())));
     }
     if let Some(brokers) = &options.kafka {
         settings.push(("sink.kafka.bootstrap", text(brokers.clone())));
     }
-    let config = common.load(settings)?;
+    // It is its own peer, on loopback, and shows nothing for itself.
+    let config = Config { media: Media::default(), ..common.load(settings)? };
     let call = match &options.wav {
         Some(path) => wav::read(path)?,
         None => wav::decode(Cursor::new(DEMO_CALL), Path::new("the demo call"))?,

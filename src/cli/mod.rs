@@ -2,14 +2,19 @@
 
 mod backends;
 mod check;
+mod conformance;
 mod console;
 mod demo;
 mod eval;
 mod events;
+mod kafka;
 mod models;
 mod ncco;
 mod offline;
 mod serve;
+mod simulate;
+mod spool;
+mod tail;
 mod transcribe;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -48,6 +53,8 @@ enum Command {
     Demo(demo::Options),
     /// Run the gateway
     Serve(serve::Options),
+    /// Be an offline Vonage: call an application, and tell what became of it
+    Simulate(simulate::Options),
     /// Transcribe WAV files through the same pipeline, as fast as the machine allows
     Transcribe(transcribe::Options),
     /// Measure word error rates on recordings with known words
@@ -59,9 +66,19 @@ enum Command {
     Backends,
     /// Look at configuration, model, port and broker: what is wrong, and how to mend it
     Check(check::Options),
+    /// Check from outside whether a gateway serves Vonage as it must
+    Conformance(conformance::Options),
+    /// Show the events on Kafka as they come: each once, and what is missing
+    Tail(tail::Options),
+    /// Prepare Apache Kafka for the gateway
+    #[command(subcommand)]
+    Kafka(kafka::Kafka),
     /// Check call control objects before Vonage does
     #[command(subcommand)]
     Ncco(Ncco),
+    /// Look at, print or send the events that wait on disk for a broker that is away
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print the event contract: JSON Schemas or the AsyncAPI document
     Events(events::Options),
 }
@@ -73,6 +90,8 @@ enum Ncco {
         /// A JSON file that holds one NCCO
         file: PathBuf,
     },
+    /// Print the NCCO for the application's fallback URL: what callers get while no gateway answers
+    Fallback,
 }
 
 /// Runs the command that the process was called with.
@@ -82,6 +101,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Demo(options) => demo::run(&cli.common, options),
         Command::Serve(options) => serve::run(&cli.common, options),
+        Command::Simulate(options) => simulate::run(&cli.common, options),
         Command::Transcribe(options) => transcribe::run(&cli.common, options),
         Command::Models(command) => cli
             .common
@@ -91,10 +111,19 @@ pub fn run() -> ExitCode {
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
+        Command::Conformance(options) => conformance::run(options),
+        Command::Tail(options) => tail::run(&cli.common, options),
+        Command::Kafka(command) => kafka::run(&cli.common, command),
         Command::Ncco(Ncco::Check { file }) => {
             let sound = ncco::check(&file, &mut io::stdout().lock());
             sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)
         }
+        Command::Ncco(Ncco::Fallback) => cli
+            .common
+            .load(Vec::new())
+            .and_then(|config| Ok(ncco::fallback(&config, &mut io::stdout().lock())?))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Spool(command) => spool::run(&cli.common, &command),
         Command::Events(options) => events::run(&options),
     };
     match done {

@@ -1,8 +1,11 @@
-//! `sidetone ncco check FILE`: says what is wrong with an NCCO before a caller hears it.
+//! `sidetone ncco`: says what is wrong with an NCCO before a caller hears it, and what
+//! callers get while no gateway answers.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
+use crate::control;
 use crate::vonage::ncco::{BadNcco, Ncco, Severity, validate};
 
 /// A file that holds no NCCO, or output that went nowhere.
@@ -27,6 +30,15 @@ pub(super) enum CheckError {
     /// The problems could not be written.
     #[error("could not write the problems: {0}")]
     Write(io::Error),
+}
+
+/// Writes the static fallback NCCO of a configuration's flows.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn fallback(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    let ncco = serde_json::to_string_pretty(&control::fallback(&config.flows()))?;
+    writeln!(out, "{ncco}")
 }
 
 /// Reads a JSON file with an NCCO and writes its problems to `out`, one to a line, in

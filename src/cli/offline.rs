@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::app::{self, StartError};
-use crate::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output};
+use crate::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output, Terms};
 use crate::config::Config;
 use crate::event::{Body, Event};
 use crate::inference::{BufferPool, Engines, Pool, Readiness};
@@ -77,7 +77,8 @@ impl Pipeline {
             leg: LegId::parse("file").expect("four letters are a valid id"),
             speaker: Speaker::parse(speaker),
             source: Arc::from("/sidetone/transcribe"),
-            epoch: Moment::default(),
+            joined_at: Duration::ZERO,
+            terms: Terms::default(),
             connected_at: WallTime::default(),
             vad: Arc::clone(&self.vad),
             backends: self.backends.clone(),
@@ -145,6 +146,8 @@ impl Leg<'_> {
                 Output::Ended => self.ended = true,
                 Output::Idle { .. } => return,
                 Output::Ping | Output::Fault(_) | Output::Close(_) => {}
+                // Nothing is played to a file.
+                Output::Send(_) | Output::SendText(_) | Output::PlayRefused { .. } => {}
             }
         }
     }

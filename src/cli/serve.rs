@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, Done, Failure};
 use crate::app::{self, App};
+use crate::config::SpoolMode;
 use crate::{sink, telemetry};
 
 #[derive(Debug, Args)]
@@ -46,6 +47,13 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     super::runtime()?.block_on(async move {
         let sinks = app::sinks(&config)?;
         let app = App::start(&config, sinks, Some(metrics)).await?;
+        if app.sockets_are_open() {
+            tracing::warn!(
+                address = %app.address(),
+                "MEDIA SOCKETS ARE OPEN to every program on this machine: none of media.token_keys, media.custom and \
+                 media.vonage is set"
+            );
+        }
         tokio::spawn(async move {
             // Histograms keep what nobody scraped until this is called.
             let mut every = tokio::time::interval(std::time::Duration::from_secs(5));
@@ -79,7 +87,7 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
         let file = &config.sink.file.path;
         let kept = if !file.as_os_str().is_empty() && !left(sink::file::NAME) {
             format!("; the event file {} has them", file.display())
-        } else if left(sink::kafka::NAME) {
+        } else if left(sink::kafka::NAME) && config.sink.spool.mode == SpoolMode::Off {
             format!("; those for kafka are in {}", config.sink.kafka.dead_letters.display())
         } else {
             String::new()

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{Config, Family};
+use super::{Config, Family, Tokens, flow, media, vonage};
 use crate::types::Rate;
 
 /// One thing wrong with a configuration.
@@ -38,6 +38,12 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     expect("server.request_timeout_ms", server.request_timeout_ms > 0, &server.request_timeout_ms, "at least 1");
     expect("server.send_timeout_ms", server.send_timeout_ms > 0, &server.send_timeout_ms, "at least 1");
     expect("server.live_backlog_max", server.live_backlog_max > 0, &server.live_backlog_max, "at least 1");
+
+    let url = server.public_url.as_str();
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let url_ok = url.is_empty()
+        || rest.is_some_and(|rest| !rest.is_empty() && !rest.ends_with('/') && !rest.contains(['?', '#', ' ']));
+    expect("server.public_url", url_ok, &format!("{url:?}"), "https://host, without a slash at the end");
 
     let call = &config.call;
     let rates = Rate::ALL.map(|rate| rate.hz().to_string()).join(", ");
@@ -76,12 +82,32 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let seconds = config.inference.queue_audio_max_s;
     expect("inference.queue_audio_max_s", (1..=86_400).contains(&seconds), &seconds, "1 to 86400");
 
-    let kafka = &config.sink.kafka;
-    expect("sink.kafka.topic", !kafka.topic.is_empty(), &"empty", "a topic name");
-    expect("sink.kafka.partitions", kafka.partitions > 0, &kafka.partitions, "at least 1");
     let outbox = &config.sink.outbox;
     expect("sink.outbox.durable_max", outbox.durable_max >= 16, &outbox.durable_max, "at least 16");
     expect("sink.outbox.ephemeral_max", outbox.ephemeral_max > 0, &outbox.ephemeral_max, "at least 1");
+    let spool = &config.sink.spool;
+    expect("sink.spool.dir", !spool.dir.as_os_str().is_empty(), &"empty", "a folder");
+    let interval = spool.fsync_interval_ms;
+    expect("sink.spool.fsync_interval_ms", (10..=60_000).contains(&interval), &interval, "10 to 60000");
+    let segment = spool.segment_bytes;
+    expect("sink.spool.segment_bytes", (4_096..=256 << 20).contains(&segment), &segment, "4096 to 268435456");
+    let bytes_ok = spool.bytes_max >= segment.saturating_mul(4);
+    expect("sink.spool.bytes_max", bytes_ok, &spool.bytes_max, "at least 4 times sink.spool.segment_bytes");
+    expect("sink.spool.memory_max", spool.memory_max >= 16, &spool.memory_max, "at least 16");
+    let share = spool.replay_share;
+    expect("sink.spool.replay_share", (1..=99).contains(&share), &share, "1 to 99");
+
+    let is_loopback = server.listen.ip().to_canonical().is_loopback();
+    let tokens =
+        Tokens::new(&config.api.tokens).err().map(|bad| (format!("api.tokens[{}].{}", bad.index, bad.key), bad.what));
+    let sections = vonage::check(&config.vonage, &config.control, is_loopback)
+        .into_iter()
+        .chain(flow::flows(&config.flow, config.vonage.has_api()).err().unwrap_or_default())
+        .chain(tokens);
+    problems.extend(sections.map(|(key, what)| Problem { key, what }));
+    problems.extend(media::check(&config.media, &config.playback).into_iter().map(|(key, what)| Problem { key, what }));
+
+    problems.extend(config.sink.kafka.problems());
 
     let vads: Vec<_> = crate::vad::BACKENDS.iter().map(|b| b.name()).collect();
     let asrs: Vec<_> = crate::asr::BACKENDS.iter().map(|b| b.name()).collect();

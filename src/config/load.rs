@@ -66,7 +66,10 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
         }
         if let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) {
             let key = rest.to_ascii_lowercase().replace("__", ".");
-            set(&mut table, &key, from_text(value))
+            // Kafka's properties are text: a password may read as a number.
+            let as_text = key.starts_with("sink.kafka.properties.") || key.ends_with(".password");
+            let value = if as_text { Value::String(value.clone()) } else { from_text(value) };
+            set(&mut table, &key, value)
                 .map_err(|problem| ConfigError::one(format!("environment variable {name}: {problem}")))?;
         }
     }
@@ -90,6 +93,13 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
     let problems = check(&config);
     if !problems.is_empty() {
         return Err(ConfigError(problems.into_iter().map(|p| format!("{place}: {} {}", p.key, p.what)).collect()));
+    }
+    let key = &mut config.vonage.private_key;
+    if let Some(folder) = source.file.and_then(Path::parent)
+        && !key.as_os_str().is_empty()
+    {
+        // Where it stands beside the file, so does the key.
+        *key = folder.join(&*key);
     }
     if config.models.dir.as_os_str().is_empty() {
         config.models.dir = crate::models::default_root(|name| source.variable(name).map(Into::into))
@@ -171,12 +181,30 @@ mod tests {
                 "[call]\nassumed_rate_hz = 44100",
                 "FILE: call.assumed_rate_hz is 44100; expected one of 8000, 16000, 24000",
             ),
+            (
+                "[media]\ntoken_keys = \"hunter2\"",
+                "FILE: media.token_keys[0] is 7 bytes long; expected at least 32 bytes",
+            ),
+            ("[media]\ntoken_keys = [\"a\", \"b\", \"c\"]", "FILE: media.token_keys is a list of 3; expected 1 or 2"),
+            ("[media]\ncustom = [31415926]", "FILE: media.custom: is of type integer; expected a string in quotes"),
+            ("[media]\ncustom = \"two lines, of\\nwhich one\"", "FILE: media.custom[0] is not a header's value"),
+            ("[playback]\nlead_ms = 500", "FILE: playback.lead_ms is 500; expected 60 to 200"),
             ("server = 3", "FILE: server: invalid type: integer `3`"),
             ("[server", "FILE: TOML parse error"),
         ] {
             let error = loaded(file, &[]).unwrap_err();
             assert!(error.starts_with(expected), "{file:?} gave\n{error}\nexpected\n{expected}");
         }
+    }
+
+    #[test]
+    fn no_secret_is_shown_again() {
+        let (one, other) = ("a secret of more than thirty-two bytes", "another one that is just as long as that");
+        let config =
+            loaded(&format!("[media]\ncustom = [\"{one}\"]"), &[("SIDETONE_MEDIA__TOKEN_KEYS", other)]).unwrap();
+        assert_eq!((config.media.custom.len(), config.media.token_keys[0].reveal().0.as_str()), (1, other));
+        let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
+        assert!(!shown.contains(one) && !shown.contains(other), "{shown}");
     }
 
     #[test]

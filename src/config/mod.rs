@@ -5,16 +5,31 @@
 //! `server.listen`, and so on: sections and keys are separated by two underscores.
 //! Every error names the key, the value where there is one, and what was expected.
 
+mod api;
 mod checks;
+mod flow;
+mod kafka;
 mod load;
+mod media;
+mod secret;
+mod spool;
+mod vonage;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
+pub use flow::{FlowSection, ListenRule, To};
+pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
+pub use media::{Media, Playback};
+pub use secret::Secret;
 use serde::{Deserialize, Serialize};
+pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
+pub use vonage::{Account, Control, QueryHashRule, Vonage};
 
 use crate::call::{CallConfig, Endpointing};
 use crate::types::Rate;
@@ -25,6 +40,19 @@ use crate::types::Rate;
 pub struct Config {
     /// The network side.
     pub server: Server,
+    /// Our application at Vonage.
+    pub vonage: Vonage,
+    /// What becomes of calls: `[[flow]]`, the first that applies; without any, every call
+    /// goes to our media socket.
+    pub flow: Vec<FlowSection>,
+    /// The controller's bounds.
+    pub control: Control,
+    /// Who may use our API.
+    pub api: Api,
+    /// Who may open a media socket.
+    pub media: Media,
+    /// How a media socket is spoken to.
+    pub playback: Playback,
     /// One leg: waits, bounds.
     pub call: Call,
     /// Where speech starts and ends.
@@ -50,6 +78,12 @@ impl Default for Config {
         let family = |backend: &str| Family { backend: backend.to_owned(), tables: BTreeMap::new() };
         Self {
             server: Server::default(),
+            vonage: Vonage::default(),
+            flow: Vec::new(),
+            control: Control::default(),
+            api: Api::default(),
+            media: Media::default(),
+            playback: Playback::default(),
             call: Call::default(),
             endpointing: EndpointingSection::default(),
             vad: family(crate::vad::BACKENDS[0].name()),
@@ -69,6 +103,8 @@ impl Default for Config {
 pub struct Server {
     /// Address and port for everything: media sockets, events, health, metrics.
     pub listen: SocketAddr,
+    /// How Vonage reaches us: `https://host`; empty for `http://` and `server.listen`.
+    pub public_url: String,
     /// Name of this gateway in the `source` of its events.
     pub name: String,
     /// Legs at once; one more is refused with 503. Each costs under 64 KiB.
@@ -89,6 +125,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: String::new(),
             name: "gateway".to_owned(),
             legs_max: 500,
             message_bytes_max: 65_536,
@@ -252,6 +289,8 @@ pub struct Sinks {
     pub kafka: KafkaSink,
     /// What waits for each sink.
     pub outbox: OutboxSection,
+    /// What waits on disk.
+    pub spool: SpoolSection,
 }
 
 /// `[sink.file]`
@@ -268,45 +307,11 @@ impl Default for FileSink {
     }
 }
 
-/// `[sink.kafka]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaSink {
-    /// Brokers, `host:port` separated by commas; empty for no Kafka.
-    pub bootstrap: String,
-    /// Topic for all events.
-    pub topic: String,
-    /// Create the topic when it is missing; else its absence is an error.
-    pub create_topic: bool,
-    /// Partitions of a topic that we create.
-    pub partitions: u16,
-    /// Replicas of a topic that we create; 0 for the broker's default.
-    pub replication: u16,
-    /// File for records that the broker refuses for good, with the reason.
-    pub dead_letters: PathBuf,
-    /// Any librdkafka property, set last.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Default for KafkaSink {
-    fn default() -> Self {
-        Self {
-            bootstrap: String::new(),
-            topic: "sidetone.events".to_owned(),
-            create_topic: true,
-            partitions: 12,
-            replication: 0,
-            dead_letters: PathBuf::from("sidetone-dead-letters.jsonl"),
-            properties: BTreeMap::new(),
-        }
-    }
-}
-
 /// `[sink.outbox]`: queues in memory, one pair for each sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboxSection {
-    /// Durable events that wait. At three quarters new legs are refused.
+    /// Durable events that wait; with a spool, for it. At three quarters new legs are refused.
     pub durable_max: usize,
     /// Ephemeral events that wait; beyond it the oldest goes.
     pub ephemeral_max: usize,
@@ -361,6 +366,7 @@ impl Config {
                 long_hangover_ms: e.long_hangover_ms,
                 max_segment_ms: e.max_segment_ms,
             },
+            speaking: self.playback.speaking(),
             partial_interval_ms: call.partial_interval_ms,
             hello_timeout: Duration::from_millis(call.hello_timeout_ms),
             hello_bytes_max: call.hello_bytes_max,
@@ -373,6 +379,13 @@ impl Config {
             pending_max: call.pending_max,
             speed_max: call.speed_max,
         }
+    }
+
+    /// What becomes of calls, checked.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Arc<crate::control::Flow>> {
+        // What could be wrong was refused when the configuration was checked.
+        flow::flows(&self.flow, self.vonage.has_api()).unwrap_or_default()
     }
 
     /// Inference threads: as configured, or one a core.

@@ -52,11 +52,10 @@ impl Bucket {
     /// Gives no token before `until`, and then one after the other: the other side said so.
     pub fn hold(&mut self, until: Moment) {
         let step = self.away / u32::try_from(self.burst).unwrap_or(u32::MAX);
-        let free = self.burst - self.back.len().min(self.burst);
-        let held = (0_u32..).map(|n| until + step * n).take(free);
-        let mut back: Vec<_> = self.back.iter().map(|back| (*back).max(until)).chain(held).collect();
-        back.sort_unstable();
-        self.back = back.into();
+        // Those that are here come first, then those that are away, in the order they come back.
+        let here = self.burst.saturating_sub(self.back.len());
+        let back = std::iter::repeat_n(Moment::default(), here).chain(std::mem::take(&mut self.back));
+        self.back = back.zip(0_u32..).map(|(back, n)| back.max(until + step * n)).collect();
     }
 }
 

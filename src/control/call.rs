@@ -64,7 +64,8 @@ pub(super) struct MediaLeg {
     pub(super) leg: LegId,
     pub(super) speaker: Speaker,
     pub(super) participant: Option<LegId>,
-    /// Once it is over.
+    pub(super) over: bool,
+    /// Its last event; none where it died without one.
     pub(super) ended: Option<LegEnded>,
 }
 
@@ -225,8 +226,9 @@ impl Call {
 
     /// Whether somebody is on it, or is expected.
     pub(super) fn is_live(&self) -> bool {
-        // Before anybody is known, the first is awaited.
-        !self.over && (self.people().next().is_none() || self.people().any(|participant| !participant.is_over()))
+        // Before anybody is known, the first is awaited; a stranger may be somebody.
+        let expected = self.people().next().is_none() || !self.strangers.is_empty();
+        !self.over && (expected || self.people().any(|participant| !participant.is_over()))
     }
 
     /// Pauses capture, or has it go on. Says whether that is new.
@@ -278,7 +280,7 @@ impl Call {
             && self.people().any(Participant::answered)
             && self.recordings.is_empty();
         recorded
-            || self.media.iter().any(|leg| leg.ended.is_none())
+            || self.media.iter().any(|leg| !leg.over)
             || self.participants.iter().any(|participant| !participant.is_over())
     }
 

@@ -53,6 +53,8 @@ const MOVES_MAX: u32 = 32;
 pub(super) struct Patience {
     pub(super) timeout: Duration,
     pub(super) attempts: u32,
+    /// Before a socket that failed is asked for again; doubles with each failure.
+    pub(super) pause: Duration,
 }
 
 /// One socket wanted.
@@ -70,6 +72,8 @@ struct Ear {
     leg: Option<LegId>,
     /// Its media legs here, while connected: two for a moment where it was made twice.
     media: Vec<LegId>,
+    /// When it is asked for again, after it failed.
+    retry_at: Option<Moment>,
     /// When it is made again, after it was closed in good order.
     again_at: Option<Moment>,
     /// Whether somebody was heard and is not now.
@@ -126,7 +130,7 @@ impl Ears {
 
     /// Whether the creation that waits is still wanted.
     pub(super) fn wants(&self, hears: Option<&LegId>) -> bool {
-        self.ears.iter().any(|ear| ear.is(hears) && ear.is_awaited() && ear.leg.is_none() && ear.again_at.is_none())
+        self.ears.iter().any(|ear| ear.is(hears) && ear.is_wanted())
     }
 
     /// A leg of ours is there: from the API's reply, or from its first webhook.
@@ -166,7 +170,8 @@ impl Ears {
         }
         ear.failures += 1;
         if !ear.by_flow && ear.failures < patience.attempts && now.since(ear.since) < patience.timeout {
-            return vec![Step::Create(ear.hears.clone())];
+            ear.retry_at = Some(now + patience.pause * (1 << (ear.failures - 1).min(8)));
+            return Vec::new();
         }
         self.give_up(hears.cloned().as_ref(), reason, now)
     }
@@ -175,10 +180,11 @@ impl Ears {
     pub(super) fn connected(&mut self, hears: Option<&LegId>, media: &LegId) -> Vec<Step> {
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over) else { return Vec::new() };
         let first = ear.media.is_empty();
-        self.gap |= std::mem::take(&mut ear.missing);
+        // Whom no socket heard at first went unheard as well.
+        self.gap |= std::mem::take(&mut ear.missing) || ear.failures > 0;
         ear.media.push(media.clone());
         ear.failures = 0;
-        ear.again_at = None;
+        (ear.again_at, ear.retry_at) = (None, None);
         if !first {
             return Vec::new();
         }
@@ -255,12 +261,20 @@ impl Ears {
 
     /// A participant has left: its socket is to go.
     pub(super) fn left(&mut self, participant: &LegId) -> Vec<Step> {
-        self.of(Some(participant)).map(|ear| ear.close(None)).unwrap_or_default()
+        let Some(ear) = self.of(Some(participant)) else { return Vec::new() };
+        let (missing, steps) = (ear.missing, ear.close(None));
+        self.gap |= missing;
+        steps
     }
 
     /// Everybody has left.
     pub(super) fn all_left(&mut self) -> Vec<Step> {
-        self.ears.iter_mut().filter(|ear| !ear.over).flat_map(|ear| ear.close(None)).collect()
+        let mut steps = Vec::new();
+        for ear in self.ears.iter_mut().filter(|ear| !ear.over) {
+            self.gap |= ear.missing;
+            steps.extend(ear.close(None));
+        }
+        steps
     }
 
     /// Does what time has brought: gives up what was to be up by now, makes again what is missed.
@@ -268,6 +282,12 @@ impl Ears {
         let due = self.ears.iter().filter(|ear| ear.deadline(patience).is_some_and(|at| at <= now));
         let due: Vec<_> = due.map(|ear| (ear.hears.clone(), ear.again_at.is_some())).collect();
         let mut steps = Vec::new();
+        for ear in self.ears.iter_mut().filter(|ear| !ear.over && ear.retry_at.is_some_and(|at| at <= now)) {
+            ear.retry_at = None;
+            if ear.is_wanted() {
+                steps.push(Step::Create(ear.hears.clone()));
+            }
+        }
         for (hears, again) in due {
             steps.extend(match again {
                 true => self.again(hears.as_ref(), now, patience),
@@ -279,7 +299,8 @@ impl Ears {
 
     /// When [`Ears::expire`] has something to do.
     pub(super) fn deadline(&self, patience: Patience) -> Option<Moment> {
-        self.ears.iter().filter_map(|ear| ear.deadline(patience)).min()
+        let retries = self.ears.iter().filter(|ear| ear.is_awaited()).filter_map(|ear| ear.retry_at);
+        self.ears.iter().filter_map(|ear| ear.deadline(patience)).chain(retries).min()
     }
 
     /// Separate sockets cannot be had: one for all. That one cannot be had: none.
@@ -321,6 +342,7 @@ impl Ear {
             losses: 0,
             leg: None,
             media: Vec::new(),
+            retry_at: None,
             again_at: None,
             missing: false,
             outdated: false,
@@ -335,6 +357,11 @@ impl Ear {
 
     fn is_awaited(&self) -> bool {
         !self.over && self.media.is_empty()
+    }
+
+    /// Whether its creation is to be asked for, or is.
+    fn is_wanted(&self) -> bool {
+        self.is_awaited() && self.leg.is_none() && self.again_at.is_none() && self.retry_at.is_none()
     }
 
     /// When time brings something. The flow's own socket comes after whatever is said first,
@@ -361,7 +388,8 @@ impl Ear {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { timeout: Duration::from_secs(10), attempts: 3 };
+    const PATIENCE: Patience =
+        Patience { timeout: Duration::from_secs(10), attempts: 3, pause: Duration::from_millis(500) };
 
     fn leg(name: &str) -> LegId {
         LegId::parse(name).unwrap()
@@ -405,8 +433,13 @@ mod tests {
         ears.made(Some(&leg("caller")), &leg("ws-c"));
         ears.want(&leg("agent"), &Role::Agent, now);
         let agent = leg("agent");
-        for _ in 0..2 {
-            assert_eq!(ears.failed(Some(&agent), None, "refused", now, PATIENCE), [Step::Create(Some(agent.clone()))]);
+        let mut now = now;
+        for pause in [500, 1_000] {
+            assert_eq!(ears.failed(Some(&agent), None, "refused", now, PATIENCE), []);
+            let again = ears.deadline(PATIENCE).unwrap();
+            assert_eq!(again.since(now), Duration::from_millis(pause));
+            now = again;
+            assert_eq!(ears.expire(now, PATIENCE), [Step::Create(Some(agent.clone()))]);
         }
         let steps = ears.failed(Some(&agent), None, "refused", now, PATIENCE);
         assert_eq!((states(&steps), steps.last()), (vec![Listening::None], Some(&Step::Create(None))));

@@ -14,7 +14,7 @@
 //!
 //! Webhooks come late, twice, out of order or never. So nothing here is a chain of states
 //! that one missing event could break: a call is a set of facts, each learned at most
-//! once, and what is to be done follows from the facts known ([`call`]). What no webhook
+//! once, and what is to be done follows from the facts known (`call.rs`). What no webhook
 //! told is asked for ([`Centre`] sweeps).
 //!
 //! Invariants, held by property tests over webhooks in any order:

@@ -93,12 +93,13 @@ pub(super) struct Heard<'a> {
 
 impl MediaPass {
     /// A socket with a token of its own, good from `now`. `id` makes the token unique.
-    fn socket(&self, heard: Heard<'_>, id: &str, now: WallTime) -> WebsocketLeg {
+    fn socket(&self, heard: Heard<'_>, listen_only: bool, id: &str, now: WallTime) -> WebsocketLeg {
         let until = (now + self.lifetime).0.div_euclid(1_000_000);
         let claims = MediaClaims {
             conversation: heard.call.clone(),
             speaker: heard.speaker,
             participant: heard.participant,
+            listen_only,
             clock_epoch_ms: u64::try_from(heard.epoch.0.div_euclid(1_000)).unwrap_or(0),
             expires_s: u64::try_from(until).unwrap_or(0),
             id: id.to_owned(),
@@ -154,7 +155,7 @@ pub(super) fn opening(
         }
         // Nothing may stand behind it: the flow goes on as soon as the socket is up.
         Target::Socket if flow.listen != Listen::Off => {
-            actions.push(pass.socket(heard, socket_id, now).connect(&tag(Role::Listener)).into());
+            actions.push(pass.socket(heard, false, socket_id, now).connect(&tag(Role::Listener)).into());
         }
         Target::Socket | Target::Nobody => {}
     }
@@ -178,7 +179,7 @@ pub(super) fn unreached(flow: &Flow) -> Ncco {
 /// The socket again, for a caller whose socket dropped.
 pub(super) fn reconnect(public_url: &str, pass: &MediaPass, heard: Heard<'_>, socket_id: &str, now: WallTime) -> Ncco {
     let tag = Tag { call: heard.call.clone(), role: Role::Listener, hears: None };
-    Ncco(vec![pass.socket(heard, socket_id, now).connect(&tag.url(public_url)).into()])
+    Ncco(vec![pass.socket(heard, false, socket_id, now).connect(&tag.url(public_url)).into()])
 }
 
 /// The agent's leg. `from` is its caller id.
@@ -246,7 +247,7 @@ pub(super) fn listener_leg(
         }
         .into(),
     };
-    let socket = pass.socket(heard, socket_id, now).endpoint();
+    let socket = pass.socket(heard, true, socket_id, now).endpoint();
     leg(socket, tag, public_url, Ncco(vec![enter]), Some(NOBODY))
 }
 

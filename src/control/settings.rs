@@ -40,6 +40,8 @@ pub struct Limits {
     pub listener_timeout: Duration,
     /// Attempts at a socket before that.
     pub listener_attempts: u32,
+    /// Before a socket that failed or was lost is asked for again; doubles with each failure.
+    pub listener_pause: Duration,
     /// A leg of which nothing was heard for so long is asked after.
     pub sweep_after: Duration,
     /// Longest wait for late news after the last participant left.
@@ -66,6 +68,7 @@ impl Default for Limits {
             polls_per_second: 10,
             listener_timeout: Duration::from_secs(10),
             listener_attempts: 3,
+            listener_pause: Duration::from_secs(1),
             sweep_after: Duration::from_secs(30),
             linger_max: Duration::from_secs(30),
             linger: Duration::from_secs(2),

@@ -15,6 +15,7 @@ use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
     CallStarted, CallTransferred, CallUpdated,
 };
+use super::loss::GatewayLoss;
 
 /// Any event's data.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -34,6 +35,12 @@ pub enum Body {
     TranscriptDropped(TranscriptDropped),
     /// A key was pressed.
     Dtmf(Dtmf),
+    /// From here on nothing is listened to.
+    CapturePaused(CapturePaused),
+    /// The leg is listened to again.
+    CaptureResumed(CaptureResumed),
+    /// What was played to the leg is over.
+    PlaybackEnded(PlaybackEnded),
     /// The leg is over; where each of its samples went.
     LegEnded(LegEnded),
     /// A call came in, or one of ours went out.
@@ -58,6 +65,8 @@ pub enum Body {
     CallCompleted(CallCompleted),
     /// The call is over: its whole record.
     CallRecord(Box<CallRecord>),
+    /// Durable events were lost; which ones.
+    GatewayLoss(GatewayLoss),
 }
 
 /// What the contract says of a kind of event.
@@ -78,6 +87,8 @@ pub enum Stream {
     Leg,
     /// The controller's own, one for each call.
     Call,
+    /// The gateway's word about another subject.
+    Gateway,
 }
 
 impl Body {
@@ -95,6 +106,9 @@ impl Body {
             Self::TranscriptFinal(body) => of(body),
             Self::TranscriptDropped(body) => of(body),
             Self::Dtmf(body) => of(body),
+            Self::CapturePaused(body) => of(body),
+            Self::CaptureResumed(body) => of(body),
+            Self::PlaybackEnded(body) => of(body),
             Self::LegEnded(body) => of(body),
             Self::CallStarted(body) => of(body),
             Self::CallAnswered(body) => of(body),
@@ -107,6 +121,7 @@ impl Body {
             Self::CallFailed(body) => of(body),
             Self::CallCompleted(body) => of(body),
             Self::CallRecord(body) => of(&**body),
+            Self::GatewayLoss(body) => of(body),
         }
     }
 
@@ -155,6 +170,9 @@ kind!(TranscriptPartial, "transcript.partial.v1", Ephemeral, Leg, "Text so far o
 kind!(TranscriptFinal, "transcript.final.v1", Durable, Leg, "Text of a segment of speech.");
 kind!(TranscriptDropped, "transcript.dropped.v1", Durable, Leg, "A segment of speech that has no text, and why.");
 kind!(Dtmf, "dtmf.v1", Durable, Leg, "A key was pressed.");
+kind!(CapturePaused, "capture.paused.v1", Durable, Leg, "From here on the leg is not listened to.");
+kind!(CaptureResumed, "capture.resumed.v1", Durable, Leg, "The leg is listened to again.");
+kind!(PlaybackEnded, "playback.ended.v1", Durable, Leg, "What was played to the leg is over, and how.");
 kind!(LegEnded, "leg.ended.v1", Durable, Leg, "The leg is over; where each of its samples went.");
 
 /// `leg.started.v1`
@@ -176,6 +194,11 @@ pub struct LegStarted {
     pub asr: String,
     /// Sentiment backend in use, if any.
     pub sentiment: Option<String>,
+    /// The participant's own leg at the platform; `null` where it is not known, or the leg
+    /// hears the mix.
+    pub participant: Option<String>,
+    /// Whether nothing may be played to this leg.
+    pub listen_only: bool,
 }
 
 /// What became of Vonage's first text message.
@@ -336,10 +359,59 @@ pub struct Dtmf {
     pub at_ms: u64,
 }
 
+/// `capture.paused.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CapturePaused {
+    /// When.
+    pub at_ms: u64,
+    /// Why, in the words of whoever asked for it; up to 64 bytes.
+    pub reason: String,
+}
+
+/// `capture.resumed.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CaptureResumed {
+    /// When.
+    pub at_ms: u64,
+    /// Why, in the words of whoever asked for it; up to 64 bytes.
+    pub reason: String,
+}
+
+/// `playback.ended.v1`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlaybackEnded {
+    /// The playback's id, as whoever asked for it called it.
+    pub playback: String,
+    /// How it ended.
+    pub outcome: PlaybackOutcome,
+    /// How much of it was heard, as a duration in ms; an estimate where it was cut short.
+    pub played_ms: u64,
+    /// How long it is, as a duration in ms.
+    pub length_ms: u64,
+    /// Whether the platform said so; else it did not answer in time.
+    pub confirmed: bool,
+    /// When.
+    pub at_ms: u64,
+}
+
+/// How a playback ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaybackOutcome {
+    /// It was played to its end.
+    Played,
+    /// The other party began to speak.
+    BargedIn,
+    /// Whoever asked for it took it back.
+    Stopped,
+    /// The leg ended first.
+    HungUp,
+}
+
 /// `leg.ended.v1`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LegEnded {
-    /// `hangup`, `drained`, or the name of the fault that ended it.
+    /// `hangup`, `drained`, `closed` by whoever runs the call, or the name of the fault that ended it.
     pub reason: String,
     /// Whether every segment of speech was answered: nothing was lost.
     pub complete: bool,

@@ -246,7 +246,8 @@ pub struct CallRecord {
     /// segment of speech was answered.
     pub complete: bool,
     /// What is missing or had to be found out, one word each: `no_answer_webhook`,
-    /// `polled`, `lost_leg`, `unheard`, `mixed`, `leg_incomplete`, `no_recording`, `leg_open`.
+    /// `polled`, `lost_leg`, `silent`, `unheard`, `mixed`, `leg_incomplete`, `leg_open`,
+    /// `no_recording`, `gateway_stopped`.
     pub remarks: Vec<String>,
 }
 

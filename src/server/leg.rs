@@ -1,7 +1,7 @@
 //! One leg's task: owns the socket and the `Call`, moves what one says to the other.
 //!
-//! Invariant: it waits for its own socket, its replies, its timer and the drain
-//! signal, and for nothing else; never for inference, a sink or another leg.
+//! Invariant: it waits for its own socket, its replies, its commands, its timer and the
+//! drain signal, and for nothing else; never for inference, a sink or another leg.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,34 +12,75 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
 use uuid::Uuid;
 
-use super::Gateway;
 use super::admission::Place;
-use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, wire};
+use super::legs::{Capture, Command, LegInfo};
+use super::presence::Presence;
+use super::{CLOCK_MAX, Gateway, media_auth};
+use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
+use crate::vonage::media_token::MediaClaims;
+
+/// Messages taken from a socket that never pauses before commands are looked for.
+const RECEIVED_IN_A_ROW_MAX: u32 = 32;
 
 /// What the handshake said about the leg.
+#[derive(Default)]
 pub(super) struct Asked {
-    /// The conversation, if it was in the query.
+    /// The conversation, if it was named.
     pub(super) conversation: Option<ConversationId>,
-    /// Whom the leg lets us hear, as far as the query said.
+    /// Whom the leg lets us hear, as far as was said.
     pub(super) speaker: Speaker,
+    /// Whether nothing may be played to it.
+    pub(super) listen_only: bool,
+    /// The token, if there was one; what it says stands above too.
+    pub(super) claims: Option<MediaClaims>,
+}
+
+impl Asked {
+    /// What a token says, and nobody can change.
+    pub(super) fn by(claims: MediaClaims) -> Self {
+        Self {
+            conversation: Some(claims.conversation.clone()),
+            speaker: claims.speaker.clone(),
+            listen_only: claims.listen_only,
+            claims: Some(claims),
+        }
+    }
 }
 
 /// Runs a leg from its handshake to its last event.
 pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, place: Place) {
     let (id, own_conversation) = new_ids();
     LegOpened { leg: &id, legs: gateway.admission.legs() }.emit();
-    let now = gateway.clock.now();
+    let (now, wall) = (gateway.clock.now(), gateway.clock.wall());
+    // Judged when the token was; the moments since cannot have made it nonsense.
+    let told = asked.claims.as_ref().map(|claims| media_auth::position(claims, wall).unwrap_or(CLOCK_MAX));
     let named = asked.conversation.is_some();
     let conversation = asked.conversation.unwrap_or(own_conversation);
-    let parts = CallParts {
-        epoch: gateway.conversations.enter(&conversation, now),
+    let terms = Terms {
+        speaker_settled: asked.claims.is_some(),
+        participant: asked.claims.and_then(|claims| claims.participant),
+        listen_only: asked.listen_only,
+    };
+    let info = LegInfo {
+        id: id.clone(),
         conversation: conversation.clone(),
+        speaker: asked.speaker.clone(),
+        participant: terms.participant.clone(),
+        listen_only: terms.listen_only,
+        connected_at: wall,
+        rate: None,
+    };
+    let (presence, commands, joined_at) = Presence::enter(&gateway, info, now, told);
+    let parts = CallParts {
+        joined_at,
+        terms,
+        conversation,
         leg: id.clone(),
         speaker: asked.speaker,
         source: Arc::clone(&gateway.source),
-        connected_at: gateway.clock.wall(),
+        connected_at: wall,
         vad: Arc::clone(&gateway.vad),
         backends: gateway.backends.clone(),
         buffers: gateway.buffers.clone(),
@@ -48,20 +89,25 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
     let (replies_in, replies) = mpsc::channel(gateway.call.pending_max + 1);
     let mut leg = Leg {
         call: Call::new(Arc::clone(&gateway.call), parts, now),
+        presence,
         id,
-        conversation,
+        connected: now,
         named,
         socket: Some(socket),
         replies_in,
         replies,
+        commands,
         faults: 0,
         gateway,
     };
+    if let Some(Capture { paused: true, reason }) = leg.presence.capture() {
+        leg.call.start_paused(&reason);
+    }
     leg.live().await;
-    leg.gateway.conversations.leave(&leg.conversation);
-    drop(place);
-    let (ledger, rate) = (leg.call.ledger(), leg.call.rate());
-    LegClosed { leg: &leg.id, legs: leg.gateway.admission.legs(), ledger, rate }.emit();
+    let Leg { presence, id, call, gateway, .. } = leg;
+    drop((presence, place));
+    let (ledger, rate) = (call.ledger(), call.rate());
+    LegClosed { leg: &id, legs: gateway.admission.legs(), ledger, rate }.emit();
 }
 
 /// A leg's own id, and one for the conversation of a leg that names none.
@@ -74,14 +120,16 @@ fn new_ids() -> (LegId, ConversationId) {
 
 struct Leg {
     call: Call,
+    presence: Presence,
     id: LegId,
-    conversation: ConversationId,
+    connected: Moment,
     /// Whether the conversation is known for good.
     named: bool,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
     replies_in: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
+    commands: mpsc::Receiver<Command>,
     /// Faults seen, a bit for each kind.
     faults: u32,
     gateway: Arc<Gateway>,
@@ -90,6 +138,7 @@ struct Leg {
 enum Happened {
     Received(Option<Result<Message, axum::Error>>),
     Replied(Box<Reply>),
+    Told(Command),
     TimePassed,
     Drain,
 }
@@ -100,6 +149,7 @@ impl Leg {
         let drain = self.gateway.drain.clone().cancelled_owned();
         tokio::pin!(drain);
         let mut draining = false;
+        let mut received_in_a_row = 0_u32;
         // Re-armed only to come sooner: most deadlines move on with every frame, and
         // one that fires early costs less than fifty re-armings a second.
         let mut armed: Option<Moment> = None;
@@ -110,17 +160,27 @@ impl Leg {
             // In this order: answers are few; the socket is what wakes a leg fifty times a
             // second, and what comes after it is then not looked at. A peer that never
             // pauses starves nobody: any input makes the call look at the time, and tokio
-            // stops a socket that is always ready now and then.
+            // stops a socket that is always ready now and then. Commands are not left to that:
+            // they are looked for after every so many messages in a row.
             let happened = tokio::select! {
                 biased;
                 Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
+                Some(command) = self.commands.recv() => Happened::Told(command),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
             };
             let now = self.gateway.clock.now();
+            received_in_a_row = if matches!(happened, Happened::Received(_)) { received_in_a_row + 1 } else { 0 };
+            if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
+                received_in_a_row = 0;
+                while let Ok(command) = self.commands.try_recv() {
+                    self.on_command(now, command);
+                }
+            }
             match happened {
                 Happened::Received(received) => self.on_received(now, received).await,
+                Happened::Told(command) => self.on_command(now, command),
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
                 Happened::TimePassed => {
                     armed = None;
@@ -139,7 +199,11 @@ impl Leg {
         loop {
             match self.call.poll() {
                 Output::Transcribe(segment) => self.transcribe(segment),
-                Output::Emit(event) => self.gateway.outbox.publish(event),
+                Output::Emit(event) => self.presence.publish(event),
+                Output::Send(frame) => self.send(Message::Binary(frame)).await,
+                Output::SendText(text) => self.send(Message::Text(text.into())).await,
+                // Its handle refuses all that can be told beforehand.
+                Output::PlayRefused { .. } => self.presence.played(),
                 Output::Ping => self.send(Message::Ping(bytes::Bytes::new())).await,
                 Output::Fault(fault) => self.on_fault(fault),
                 Output::Close(close) => self.close(close).await,
@@ -161,7 +225,7 @@ impl Leg {
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
             Some(Ok(Message::Text(text))) => {
-                self.name_conversation(now, &text);
+                self.name_conversation(&text);
                 self.call.handle(now, Input::Text(&text));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.call.handle(now, Input::Alive),
@@ -190,7 +254,7 @@ impl Leg {
     }
 
     /// The NCCO may name the conversation in its custom headers.
-    fn name_conversation(&mut self, now: Moment, text: &str) {
+    fn name_conversation(&mut self, text: &str) {
         if self.named {
             return;
         }
@@ -198,10 +262,25 @@ impl Leg {
         self.named = true;
         let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
-            self.gateway.conversations.leave(&self.conversation);
-            let epoch = self.gateway.conversations.enter(&conversation, now);
-            self.call.join(conversation.clone(), epoch);
-            self.conversation = conversation;
+            let joined_at = self.presence.join(&conversation, self.connected);
+            self.call.join(conversation, joined_at);
+            if let Some(Capture { paused: true, reason }) = self.presence.capture() {
+                self.call.start_paused(&reason);
+            }
+        }
+    }
+
+    fn on_command(&mut self, now: Moment, command: Command) {
+        // The directory has the one state; what a leg knows of it may be old.
+        if let Some(Capture { paused, reason }) = self.presence.capture() {
+            let reason = &*reason;
+            self.call.handle(now, if paused { Input::Pause { reason } } else { Input::Resume { reason } });
+        }
+        match command {
+            Command::Heed => {}
+            Command::Play(playback) => self.call.handle(now, Input::Play(playback)),
+            Command::StopPlayback => self.call.handle(now, Input::StopPlayback),
+            Command::Close => self.call.handle(now, Input::Close),
         }
     }
 
@@ -218,6 +297,7 @@ impl Leg {
     async fn close(&mut self, close: Close) {
         let (code, reason) = match close {
             Close::Drain => (close_code::AWAY, "stopping"),
+            Close::Asked => (close_code::NORMAL, "asked"),
             Close::Fault(fault) => (close_code_of(fault), fault.as_str()),
         };
         self.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;

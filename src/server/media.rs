@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Gateway;
 use super::leg::{self, Asked};
-use crate::telemetry::LegRefused;
+use super::media_auth::{Denied, Pass, Shown};
+use crate::telemetry::{LegRefused, MediaDenied};
 use crate::types::{ConversationId, Speaker};
 
 /// Seconds after which a refused peer may try again.
@@ -28,11 +29,13 @@ const READ_BUFFER: usize = 660;
 /// Bytes that may wait to be written to a peer that does not read.
 const WRITE_BUFFER_MAX: usize = 65_536;
 
-/// Takes a WebSocket from Vonage. Query: `conversation`, and `role` or `speaker`;
-/// the NCCO's custom headers may say the same.
+/// Takes a WebSocket from Vonage. Query: `token`; or `conversation`, and `role` or
+/// `speaker`, and `listen_only=true`; the NCCO's custom headers may name the first two as
+/// well. What a token says, neither can change.
 pub(super) async fn connect(
     State(gateway): State<Arc<Gateway>>,
     Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
@@ -41,6 +44,14 @@ pub(super) async fn connect(
             LegRefused { reason: BAD_REQUEST }.emit();
             return rejection.into_response();
         }
+    };
+    let wall = gateway.clock.wall();
+    // A header that is not text is shown, but cannot be right.
+    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let shown = Shown { token: query.get("token").map(String::as_str), authorization };
+    let pass = match gateway.media_auth.ways().judge(shown, wall) {
+        Ok(pass) => pass,
+        Err(denied) => return deny(denied),
     };
     let conversation = match query.get("conversation").map(|id| ConversationId::parse(id)).transpose() {
         Ok(conversation) => conversation,
@@ -57,7 +68,18 @@ pub(super) async fn connect(
     } else if gateway.outbox.is_pressed() {
         "outbox_full"
     } else if let Some(place) = gateway.admission.try_enter() {
-        let asked = Asked { conversation, speaker: speaker.unwrap_or_default() };
+        if let Err(denied) = gateway.media_auth.claim(&pass, wall, gateway.clock.now()) {
+            return deny(denied);
+        }
+        let asked = match pass {
+            Pass::Token(claims) => Asked::by(claims),
+            Pass::Open | Pass::Custom | Pass::Vonage(_) => Asked {
+                conversation,
+                speaker: speaker.unwrap_or_default(),
+                listen_only: query.get("listen_only").is_some_and(|value| value == "true"),
+                ..Asked::default()
+            },
+        };
         let runner = Arc::clone(&gateway);
         return upgrade
             .read_buffer_size(READ_BUFFER)
@@ -75,4 +97,10 @@ pub(super) async fn connect(
     LegRefused { reason }.emit();
     let refusal = format!("no more legs now: {reason}\n");
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER_S)], refusal).into_response()
+}
+
+fn deny(denied: Denied) -> Response {
+    MediaDenied { reason: denied.as_str() }.emit();
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    (StatusCode::UNAUTHORIZED, challenge, format!("not let in: {}\n", denied.as_str())).into_response()
 }

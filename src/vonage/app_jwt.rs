@@ -6,7 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    KeyPair, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ pub const LIFE_DEFAULT: Duration = Duration::from_secs(15 * 60);
 /// Longest life that Vonage takes.
 pub const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why a private key cannot be used. Holds nothing of the key.
+/// Why a key cannot be used. Holds nothing of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAppKey {
     /// No `-----BEGIN …-----` and `-----END …-----`, or no base64 between.
@@ -28,6 +30,9 @@ pub enum BadAppKey {
     /// A PEM file of something else.
     #[error("expected -----BEGIN PRIVATE KEY----- or -----BEGIN RSA PRIVATE KEY-----, found {0:?}")]
     Label(String),
+    /// A PEM file of something else, where a public key is wanted.
+    #[error("expected -----BEGIN PUBLIC KEY----- or -----BEGIN RSA PUBLIC KEY-----, found {0:?}")]
+    PublicLabel(String),
     /// Not an RSA key of 2048 to 8192 bits.
     #[error("not a usable RSA key of 2048 to 8192 bits: {0}")]
     Key(String),
@@ -124,7 +129,42 @@ impl AppKey {
         format!("{signed}.{}", jws::encode(signature))
     }
 
+    /// The public half, which Vonage keeps.
+    #[must_use]
+    pub fn public(&self) -> AppPublicKey {
+        AppPublicKey(self.0.public_key().as_ref().into())
+    }
+
     /// Checks a token that this key made: what Vonage does, for the simulator.
+    ///
+    /// # Errors
+    /// [`BadAppToken`].
+    pub fn verify(&self, token: &str, now: WallTime) -> Result<AppClaims, BadAppToken> {
+        self.public().verify(token, now)
+    }
+}
+
+/// An application's public key: what Vonage keeps, for the simulator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppPublicKey(Box<[u8]>);
+
+impl AppPublicKey {
+    /// Reads a public key, SPKI or PKCS#1.
+    ///
+    /// # Errors
+    /// [`BadAppKey`].
+    pub fn from_pem(pem: &str) -> Result<Self, BadAppKey> {
+        let (label, der) = read_pem(pem).ok_or(BadAppKey::NotPem)?;
+        if !["PUBLIC KEY", "RSA PUBLIC KEY"].contains(&label) {
+            return Err(BadAppKey::PublicLabel(label.chars().take(40).collect()));
+        }
+        match ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der) {
+            Ok(_) => Ok(Self(der.into())),
+            Err(error) => Err(BadAppKey::Key(error.to_string())),
+        }
+    }
+
+    /// Checks a token that the private half made.
     ///
     /// # Errors
     /// [`BadAppToken`].
@@ -135,7 +175,7 @@ impl AppKey {
         if header["alg"] != "RS256" {
             return Err(BadAppToken::Algorithm);
         }
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.0.public_key().as_ref())
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.0)
             .verify(parts.signed.as_bytes(), &parts.signature)
             .map_err(|_| BadAppToken::Signature)?;
         let claims: AppClaims = serde_json::from_slice(&parts.claims).map_err(|_| bad)?;
@@ -160,7 +200,7 @@ fn read_pem(pem: &str) -> Option<(&str, Vec<u8>)> {
 mod tests {
     use std::sync::LazyLock;
 
-    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
     use aws_lc_rs::rsa;
     use base64::engine::general_purpose::STANDARD;
 
@@ -237,6 +277,23 @@ mod tests {
         let endless = key.sign(&AppClaims { exp: Some(i64::MAX), ..claims() });
         assert_eq!(key.verify(&endless, later(86_400)).map(|_| ()), Err(BadAppToken::Expired));
         assert_eq!(AppClaims::new("a", "j", NOW, Duration::MAX).exp, Some(1_763_942_400 + 86_400));
+    }
+
+    #[test]
+    fn the_public_half_checks_in_either_form() {
+        let key = AppKey::from_pem(&PEM).unwrap();
+        let token = key.sign(&claims());
+        let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(key.0.public_key()).unwrap();
+        for (label, der) in [("PUBLIC KEY", spki.as_ref()), ("RSA PUBLIC KEY", key.0.public_key().as_ref())] {
+            let public = AppPublicKey::from_pem(&pem(label, der)).unwrap();
+            assert_eq!(public.verify(&token, NOW), Ok(claims()), "{label}");
+        }
+        let text = |pem: &str| AppPublicKey::from_pem(pem).unwrap_err().to_string();
+        assert_eq!(
+            text(&PEM),
+            "expected -----BEGIN PUBLIC KEY----- or -----BEGIN RSA PUBLIC KEY-----, found \"PRIVATE KEY\""
+        );
+        assert!(text(&pem("PUBLIC KEY", b"no key")).starts_with("not a usable RSA key of 2048 to 8192 bits"));
     }
 
     #[test]

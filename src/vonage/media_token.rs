@@ -40,6 +40,8 @@ pub struct MediaClaims {
     pub speaker: Speaker,
     /// The participant's own leg at Vonage; none where the leg hears the mix.
     pub participant: Option<LegId>,
+    /// Whether nothing may be played to the leg.
+    pub listen_only: bool,
     /// Zero of the call clock: ms since 1970, UTC. The same for all legs of a call.
     pub clock_epoch_ms: u64,
     /// Good until then: whole seconds since 1970, UTC.
@@ -87,6 +89,8 @@ struct Written {
     s: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    l: bool,
     t: u64,
     x: u64,
     j: String,
@@ -123,6 +127,7 @@ impl MediaKeys {
             c: claims.conversation.as_str().to_owned(),
             s: claims.speaker.as_str().to_owned(),
             p: claims.participant.as_ref().map(|leg| leg.as_str().to_owned()),
+            l: claims.listen_only,
             t: claims.clock_epoch_ms,
             x: claims.expires_s,
             j: claims.id.clone(),
@@ -157,6 +162,7 @@ impl MediaKeys {
             conversation: ConversationId::parse(&written.c).map_err(|_| bad)?,
             speaker: Speaker::parse(&written.s),
             participant: written.p.map(|leg| LegId::parse(&leg)).transpose().map_err(|_| bad)?,
+            listen_only: written.l,
             clock_epoch_ms: written.t,
             expires_s: written.x,
             id: written.j,
@@ -257,6 +263,7 @@ mod tests {
             conversation: ConversationId::parse("CON-f972836a-550f-45fa-956c-12a2ab5b7d22").unwrap(),
             speaker: Speaker::Caller,
             participant: Some(LegId::parse("63f61863-4a51-4f6b-86e1-46edebcf9356").unwrap()),
+            listen_only: false,
             clock_epoch_ms: 1_763_942_399_123,
             expires_s: 1_763_942_460,
             id: "63f61863-4a51-4f6b-86e1-46edebcf9356".into(),
@@ -273,7 +280,8 @@ mod tests {
         assert!(token.len() <= 400, "{} bytes", token.len());
         assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{token}");
         assert_eq!(keys(&[1]).verify(&token, NOW), Ok(claims()));
-        let mixed = MediaClaims { participant: None, speaker: Speaker::parse("supervisor"), ..claims() };
+        let mixed =
+            MediaClaims { participant: None, listen_only: true, speaker: Speaker::parse("supervisor"), ..claims() };
         assert_eq!(keys(&[1]).verify(&keys(&[1]).sign(&mixed), NOW), Ok(mixed));
     }
 

@@ -1,11 +1,12 @@
-//! Vonage Voice, as far as it can be written down without a socket or a clock: what we
-//! send it, what it sends us, and how each knows the other.
+//! Vonage Voice: what we send it, what it sends us, and how each knows the other. Written
+//! down without a socket or a clock, but for the client.
 //!
 //! - [`ncco`]: the actions we answer with, typed and checked
 //! - [`webhook`]: what a call's webhooks say, told apart
 //! - [`signature`], [`replay`]: whether a webhook is Vonage's, and whether it is new
 //! - [`media_token`]: our own pass for a media socket
 //! - [`rest_types`], [`app_jwt`]: what the Voice REST API speaks, and how we sign in
+//! - [`rest`]: the client of that API
 //! - [`wire`]: objects that lose nothing of what they were read from
 //!
 //! Invariant: whatever JSON a peer sends is either kept whole or refused with a typed
@@ -19,6 +20,7 @@ mod jws;
 pub mod media_token;
 pub mod ncco;
 pub mod replay;
+pub mod rest;
 pub mod rest_types;
 mod shape;
 pub mod signature;

@@ -316,7 +316,7 @@ impl Desk {
 
     pub fn end(&mut self, call: &str, media: &str, reason: &str) {
         let now = self.now();
-        self.centre.media_ended(now, &con(call), &leg(media), &ended(reason, true));
+        self.centre.media_ended(now, &con(call), &leg(media), Some(&ended(reason, true)));
         self.drain();
     }
 
@@ -394,10 +394,8 @@ impl Desk {
     }
 
     pub fn records(&self) -> Vec<&CallRecord> {
-        fn record(event: &Event) -> Option<&CallRecord> {
-            if let Body::CallRecord(record) = &event.body { Some(record) } else { None }
-        }
-        self.events.iter().filter_map(record).collect()
+        let bodies = self.events.iter().map(|event| &event.body);
+        bodies.filter_map(|body| if let Body::CallRecord(record) = body { Some(&**record) } else { None }).collect()
     }
 
     pub fn record(&self) -> &CallRecord {

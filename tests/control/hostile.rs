@@ -176,7 +176,7 @@ fn give(desk: &mut Desk, input: Input) {
         Input::Down(call, media, in_order) => {
             let now = desk.now();
             let ended = ended(if in_order { "hangup" } else { "idle" }, true);
-            desk.centre.media_ended(now, &con(&name(call)), &leg(&format!("media-{call}-{media}")), &ended);
+            desk.centre.media_ended(now, &con(&name(call)), &leg(&format!("media-{call}-{media}")), Some(&ended));
         }
         Input::Pause(call, paused) => drop(desk.pause(&name(call), paused)),
         Input::Dial => drop(desk.dial(to_agent())),
@@ -187,10 +187,11 @@ fn give(desk: &mut Desk, input: Input) {
 
 /// Ends every media leg, then waits until all is over and forgotten.
 fn empty(desk: &mut Desk) {
-    for call in desk.centre.views(desk.now().wall) {
+    for id in desk.centre.newest_first() {
+        let call = desk.centre.view(&id, desk.now().wall).unwrap();
         for open in call.record.legs.iter().filter(|leg| leg.ledger.is_none()) {
             let now = desk.now();
-            desk.centre.media_ended(now, &call.id, &leg(&open.leg), &ended("hangup", true));
+            desk.centre.media_ended(now, &call.id, &leg(&open.leg), Some(&ended("hangup", true)));
         }
     }
     desk.wake(desk.now);

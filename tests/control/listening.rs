@@ -53,13 +53,13 @@ fn a_socket_that_fails_is_tried_again_then_one_for_all_then_none() {
         assert_eq!(create.asked.hears, Some(leg(CALLER)), "{n}");
         desk.made(&create.asked, &format!("ws-{n}"));
         desk.status(Some(&create.asked), &format!("ws-{n}"), ROOM, "failed");
-        desk.pass_s(1);
+        desk.pass_s(2);
         create = desk.create();
     }
     assert_eq!(create.asked.hears, None);
     for _ in 0..2 {
         desk.reply(&create.asked, Outcome::Failed("refused"));
-        desk.pass_s(1);
+        desk.pass_s(2);
         create = desk.create();
     }
     desk.reply(&create.asked, Outcome::Failed("refused"));

@@ -164,7 +164,7 @@ fn a_long_quiet_call_that_is_heard_or_asked_after_goes_on() {
     desk.pass_s(20_000);
     assert_eq!((desk.centre.live_calls(), desk.polls.len()), (1, 0));
     let now = desk.now();
-    desk.centre.media_ended(now, &crate::desk::con(CON), &leg("media"), &ended("hangup", true));
+    desk.centre.media_ended(now, &crate::desk::con(CON), &leg("media"), Some(&ended("hangup", true)));
     desk.wake(desk.now);
     desk.pass_s(20_000);
     assert_eq!((desk.centre.live_calls(), desk.record().remarks.contains(&"silent".to_owned())), (0, true));

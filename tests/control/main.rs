@@ -7,8 +7,7 @@
 //! All hand their input in through [`desk::Desk`], which keeps the clock and checks what the
 //! centre promises of every event and request.
 
-#![allow(unreachable_pub, reason = "one binary, no library")]
-#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test may fail where it stands")]
 
 mod agent;
 mod bounds;

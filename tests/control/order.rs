@@ -150,6 +150,19 @@ fn who_comes_as_the_others_leave_is_followed() {
 }
 
 #[test]
+fn who_comes_as_the_others_leave_is_waited_for_until_known() {
+    let mut desk = Desk::new(flow(Target::Conversation("room".into())));
+    desk.caller_in();
+    // Nobody answers who that is before the others' quiet is over.
+    desk.transfer(None, "leg-other", "CON-o", ROOM);
+    desk.status(None, CALLER, CON, "completed");
+    desk.pass_s(12);
+    assert_eq!(desk.count("record"), 0);
+    let create = desk.creates.pop_back().unwrap();
+    assert_eq!(create.asked.hears, Some(leg("leg-other")));
+}
+
+#[test]
 fn a_conversation_shared_by_calls_is_the_first_ones_until_that_is_over() {
     let mut desk = Desk::new(flow(Target::Conversation("room".into())));
     for caller in ["leg-a", "leg-b"] {

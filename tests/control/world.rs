@@ -293,7 +293,7 @@ impl World {
                 *self.failed.entry((call.clone(), hears)).or_default() += 1;
             }
             let now = self.desk.now();
-            self.desk.centre.media_ended(now, &call, &crate::desk::leg(&media), &ended(reason, true));
+            self.desk.centre.media_ended(now, &call, &crate::desk::leg(&media), Some(&ended(reason, true)));
             self.desk.pass(Duration::ZERO);
             self.desk.wake(self.desk.now);
         }

@@ -3,11 +3,12 @@
 //! The audit keeps its own books, from the inputs and the contract alone: it knows
 //! nothing of how `Call` works inside.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use sidetone::call::{CallConfig, Close, Endpointing, Input, Output};
-use sidetone::event::body::{Hello, LegEnded, TranscriptDropped, TranscriptFinal};
+use sidetone::call::{CallConfig, Close, Endpointing, Input, Output, wire};
+use sidetone::event::body::{Hello, LegEnded, PlaybackEnded, TranscriptDropped, TranscriptFinal};
 use sidetone::event::{Body, Event, Lane};
 use sidetone::types::rate::{FRAME_MS, FRAME_SAMPLES};
 use sidetone::types::{
@@ -28,6 +29,13 @@ pub(crate) struct Audit {
     audio_started: Option<Moment>,
     paused: bool,
     paused_samples: u64,
+    /// Whether the frame now incomplete began during a pause.
+    tainted: bool,
+    /// Pauses and resumptions before the rate was known, and bytes that had come by then.
+    early_turns: Vec<(u64, bool)>,
+    /// Pauses and resumptions that no event has told of yet.
+    turns: VecDeque<bool>,
+    asked_to_close: bool,
     keys: u64,
     heard_at: Moment,
     /// Arrival of the newest audio, or the leg's start if that came later.
@@ -41,6 +49,14 @@ pub(crate) struct Audit {
     rate: Option<Rate>,
     closing: Option<LegEnded>,
     ended: bool,
+
+    // What is played to it.
+    /// Ids of playbacks that are not over.
+    playbacks: Vec<String>,
+    /// When all frames sent will have been heard.
+    played_at: Moment,
+    /// Until then a `clear` is unanswered.
+    held_until: Option<Moment>,
 
     // Numbering.
     seq: u64,
@@ -105,6 +121,10 @@ impl Audit {
             audio_started: None,
             paused: false,
             paused_samples: 0,
+            tainted: false,
+            early_turns: Vec::new(),
+            turns: VecDeque::new(),
+            asked_to_close: false,
             keys: 0,
             heard_at: opened_at,
             audio_at: opened_at,
@@ -115,6 +135,9 @@ impl Audit {
             rate: None,
             closing: None,
             ended: false,
+            playbacks: Vec::new(),
+            played_at: opened_at,
+            held_until: None,
             seq: 0,
             sub: 0,
             ids: HashSet::new(),
@@ -165,13 +188,20 @@ impl Audit {
     }
 
     /// To be told that the leg is moved into another conversation, which began `ms` before
-    /// it connected; gives that moment. Once announced, a leg stays where it is.
-    pub(crate) fn join(&mut self, conversation: ConversationId, ms: u64) -> Moment {
-        let epoch = Moment(self.opened_at.0.saturating_sub(ms * 1000));
+    /// it connected. Once announced, a leg stays where it is.
+    pub(crate) fn join(&mut self, conversation: ConversationId, ms: u64) {
         if !self.started() {
+            let epoch = Moment(self.opened_at.0.saturating_sub(ms * 1000));
             (self.conversation, self.epoch) = (conversation, epoch);
         }
-        epoch
+    }
+
+    /// To be told that the leg is told that its conversation was paused all along.
+    pub(crate) fn start_paused(&mut self) {
+        if !self.started() && self.listening {
+            self.paused = true;
+            self.early_turns = vec![(0, true)];
+        }
     }
 
     // --- inputs -------------------------------------------------------------
@@ -182,10 +212,16 @@ impl Audit {
         match input {
             Input::Audio([]) => self.heard_at = self.now,
             Input::Audio(bytes) if self.listening => self.audio(bytes.len() as u64),
-            Input::Text(_) | Input::Alive => self.heard_at = self.now,
-            Input::Pause if self.listening => self.paused = true,
-            Input::Resume => self.paused = false,
+            Input::Text(text) => {
+                self.heard_at = self.now;
+                self.held_until.take_if(|_| text.contains("websocket:cleared"));
+            }
+            Input::Alive => self.heard_at = self.now,
+            Input::Pause { .. } => self.turn(true),
+            Input::Resume { .. } => self.turn(false),
+            Input::Close if self.listening => self.asked_to_close = true,
             Input::Reply(reply) => self.reply(reply),
+            Input::Play(playback) if self.closing.is_none() => self.playbacks.push(playback.id().to_string()),
             Input::Drain if self.listening => self.draining = true,
             Input::Closed(_) => self.over(),
             _ => {}
@@ -195,12 +231,61 @@ impl Audit {
     fn audio(&mut self, len: u64) {
         (self.heard_at, self.audio_at) = (self.now, self.now);
         self.audio_started.get_or_insert(self.now);
-        if let Some(rate) = self.rate.filter(|_| self.paused) {
-            let frame = rate.frame_bytes() as u64;
-            let frames = (self.bytes + len) / frame - self.bytes / frame;
-            self.paused_samples += frames * rate.frame_samples() as u64;
+        if let Some(rate) = self.rate {
+            self.count_paused(rate, self.bytes, len, self.paused);
         }
         self.bytes += len;
+    }
+
+    /// Counts the frames that end within `len` bytes after `before` and are paused: all of
+    /// them, or the first one, if it began during a pause.
+    fn count_paused(&mut self, rate: Rate, before: u64, len: u64, paused: bool) {
+        let frame = rate.frame_bytes() as u64;
+        let frames = (before + len) / frame - before / frame;
+        let counted = if paused { frames } else { frames.min(u64::from(self.tainted)) };
+        self.tainted &= frames == 0;
+        self.paused_samples += counted * rate.frame_samples() as u64;
+    }
+
+    /// A pause or a resumption: what began during a pause is paused to the end of its frame.
+    fn turn(&mut self, paused: bool) {
+        if !self.listening || self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        match self.rate {
+            Some(rate) => {
+                self.tainted = !paused && !self.bytes.is_multiple_of(rate.frame_bytes() as u64);
+                self.turns.push_back(paused);
+            }
+            // There and back without a byte between is no turn.
+            None => match self.early_turns.pop_if(|(at, _)| *at == self.bytes) {
+                Some(_) => {}
+                None => self.early_turns.push((self.bytes, paused)),
+            },
+        }
+    }
+
+    /// The rate is known: what came before can be counted.
+    fn catch_up(&mut self, rate: Rate) {
+        let (mut from, mut paused) = (0, false);
+        for (at, turned) in std::mem::take(&mut self.early_turns) {
+            self.count_paused(rate, from, at - from, paused);
+            (from, paused) = (at, turned);
+            self.tainted = !paused && !at.is_multiple_of(rate.frame_bytes() as u64);
+            self.turns.push_back(turned);
+        }
+        self.count_paused(rate, from, self.bytes - from, paused);
+        if self.over_at.is_some() {
+            self.count_rest(rate);
+        }
+    }
+
+    /// Counts the frame that stayed incomplete.
+    fn count_rest(&mut self, rate: Rate) {
+        if self.paused || self.tainted {
+            self.paused_samples += self.bytes % rate.frame_bytes() as u64 / 2;
+        }
     }
 
     fn reply(&mut self, reply: &Reply) {
@@ -220,9 +305,7 @@ impl Audit {
     fn over(&mut self) {
         if std::mem::take(&mut self.listening) {
             self.over_at = Some(self.now);
-            if let Some(rate) = self.rate.filter(|_| self.paused) {
-                self.paused_samples += self.bytes % rate.frame_bytes() as u64 / 2;
-            }
+            self.rate.into_iter().for_each(|rate| self.count_rest(rate));
         }
     }
 
@@ -234,11 +317,18 @@ impl Audit {
         match output {
             Output::Transcribe(segment) => self.transcribe(segment),
             Output::Emit(event) => self.event(event),
+            Output::Send(frame) => self.frame(frame.len()),
+            Output::SendText(text) => self.sent_text(text),
+            Output::PlayRefused { playback, .. } => {
+                let taken = self.playbacks.pop().expect("refused without having been asked");
+                assert_eq!(taken, **playback, "refused");
+            }
             Output::Ping => assert!(self.listening, "pinged a peer that is gone"),
             Output::Fault(_) => {}
             Output::Close(close) => {
                 assert!(self.listening, "closed a socket that was closed before: {close:?}");
                 assert_eq!(*close == Close::Drain, self.draining, "{close:?}");
+                assert_eq!(*close == Close::Asked, self.asked_to_close, "{close:?}");
                 self.over();
             }
             Output::Ended => {
@@ -265,6 +355,32 @@ impl Audit {
             let gap_at = self.audio_at + self.config.gap_timeout;
             assert!(until <= gap_at, "would sleep until {until:?} within speech, though a gap begins at {gap_at:?}");
         }
+    }
+
+    // --- what is played to it -------------------------------------------------
+
+    fn frame(&mut self, bytes: usize) {
+        assert_eq!(Some(bytes), self.rate.map(Rate::frame_bytes), "a frame that is none");
+        assert!(self.listening && !self.playbacks.is_empty(), "a frame of nothing, or to nobody");
+        assert!(self.held_until.is_none_or(|until| until <= self.now), "sent after a clear");
+        self.played_at = self.played_at.max(self.now) + Duration::from_millis(FRAME_MS);
+        let lead = self.played_at.since(self.now);
+        assert!(lead <= self.config.speaking.lead, "{lead:?} ahead");
+    }
+
+    fn sent_text(&mut self, text: &str) {
+        assert!(self.listening && !self.playbacks.is_empty(), "to nobody, or about nothing: {text}");
+        if text == wire::CLEAR {
+            self.played_at = self.now;
+            self.held_until = Some(self.now + self.config.speaking.clear_timeout);
+        } else {
+            assert!(text.starts_with(r#"{"action":"notify","payload":{"mark":""#), "{text}");
+        }
+    }
+
+    fn playback_ended(&mut self, ended: &PlaybackEnded) {
+        assert!(ended.played_ms <= ended.length_ms, "{ended:?}");
+        assert!(!self.playbacks.is_empty() && self.playbacks.remove(0) == ended.playback, "{ended:?}");
     }
 
     fn base_ms(&self) -> u64 {
@@ -329,6 +445,7 @@ impl Audit {
                 self.audio_at = self.now;
                 assert!(self.rate.is_some(), "{} Hz", started.rate_hz);
                 assert_eq!(started.at_ms, self.opened_at.since(self.epoch).as_millis() as u64);
+                self.rate.into_iter().for_each(|rate| self.catch_up(rate));
                 if started.hello == Hello::Assumed {
                     assert_eq!(self.rate, Some(self.config.assumed_rate));
                 }
@@ -357,10 +474,17 @@ impl Audit {
             }
             Body::TranscriptFinal(done) => self.transcript(done),
             Body::TranscriptDropped(dropped) => self.dropped(dropped),
+            Body::CapturePaused(_) => {
+                assert_eq!((self.turns.pop_front(), self.open), (Some(true), None), "capture.paused");
+            }
+            Body::CaptureResumed(_) => {
+                assert_eq!((self.turns.pop_front(), self.open), (Some(false), None), "capture.resumed");
+            }
             Body::Dtmf(_) => {
                 assert!(self.listening && !self.paused, "a key was heard by a leg that does not listen");
                 self.keys += 1;
             }
+            Body::PlaybackEnded(ended) => self.playback_ended(ended),
             Body::LegEnded(ended) => self.leg_ended(ended),
             other => panic!("a leg does not author {}", other.kind()),
         }
@@ -447,6 +571,7 @@ impl Audit {
 
     fn leg_ended(&mut self, ended: &LegEnded) {
         assert!(!self.listening, "leg.ended while the leg listens");
+        assert!(self.playbacks.is_empty(), "without an outcome: {:?}", self.playbacks);
         assert_eq!(self.open, None, "leg.ended within speech");
         assert!(self.requests.is_empty(), "leg.ended before the segments {:?}", self.requests.keys());
         assert_eq!(self.terminals, self.segments, "segments opened, and terminal events");
@@ -463,7 +588,8 @@ impl Audit {
         );
         let refused = ledger.dropped.contains_key(DropReason::UnsupportedFormat.as_str());
         assert!(!refused || (self.segments == 0 && dropped == ledger.received), "{ledger:?}");
-        assert_eq!(ledger.paused, self.paused_samples, "samples received while paused");
+        let paused = if refused { 0 } else { self.paused_samples };
+        assert_eq!(ledger.paused, paused, "samples received while paused");
         if !refused {
             self.check_places(ended, rate);
         }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output};
+use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output, Terms};
 use sidetone::types::{ConversationId, LegId, Moment, Rate, Speaker, WallTime};
 use sidetone::vad;
 
@@ -19,6 +20,8 @@ pub(crate) struct Leg {
     pub(crate) audit: Audit,
     now: Moment,
     until: Option<Moment>,
+    /// The most playbacks that can be under way.
+    call_queue: usize,
     buffers: Arc<Counted>,
 }
 
@@ -54,16 +57,18 @@ impl Leg {
             leg: LegId::parse("leg-test").unwrap(),
             speaker: Speaker::Unknown,
             source: Arc::from("/sidetone/test"),
-            epoch: EPOCH,
+            joined_at: Duration::from_millis(after_ms),
+            terms: Terms::default(),
             connected_at,
             vad,
             backends: BackendNames { vad: "test", asr: "test", sentiment: None },
             buffers: Arc::clone(&buffers) as Arc<dyn Buffers>,
         };
         let audit = Audit::new(Arc::clone(&config), parts.conversation.clone(), EPOCH, now, connected_at);
+        let call_queue = config.speaking.queue_max;
         let mut call = Call::new(config, parts, now);
         let Output::Idle { until } = call.poll() else { panic!("a new leg has nothing to say") };
-        Self { call, audit, now, until, buffers }
+        Self { call, audit, now, until, call_queue, buffers }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -83,8 +88,14 @@ impl Leg {
     /// Moves the leg into another conversation, which began `ms` before the leg connected.
     pub(crate) fn join(&mut self, ms: u64) {
         let conversation = ConversationId::parse("CON-joined").unwrap();
-        let epoch = self.audit.join(conversation.clone(), ms);
-        self.call.join(conversation, epoch);
+        self.audit.join(conversation.clone(), ms);
+        self.call.join(conversation, Duration::from_millis(ms));
+    }
+
+    /// Tells the leg that its conversation is paused, whatever it has heard so far.
+    pub(crate) fn start_paused(&mut self) {
+        self.audit.start_paused();
+        self.call.start_paused("card");
     }
 
     /// Hands in one input and gives what came of it.
@@ -125,7 +136,8 @@ impl Leg {
         let waiting = if self.audit.started() { 0 } else { self.audit.bytes() };
         // A segment not settled yet holds a frame at least.
         let unsettled = self.call.ledger().in_flight() as usize / self.rate().frame_samples();
-        16 + 4 * (bytes + waiting) / 320 + unsettled
+        let playing = 11 + 2 * self.call_queue;
+        playing + 16 + 4 * (bytes + waiting) / 320 + unsettled
     }
 
     /// Lets time pass, waking the leg whenever it asked to be.

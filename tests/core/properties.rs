@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::Value;
 use sidetone::audio::pcm::Framer;
-use sidetone::call::{CallConfig, Endpointing, Input, Output, wire};
+use sidetone::call::{CallConfig, Endpointing, Input, Output, Playback, Speaking, wire};
 use sidetone::event::Body;
 use sidetone::types::{
     Fault, Moment, PeerFault, Private, Rate, Reply, Segment, SegmentId, SegmentKind, Transcript, Word,
@@ -59,12 +59,23 @@ enum Step {
     },
     Pause,
     Resume,
+    Close,
+    Play {
+        id: u8,
+        ms: u64,
+        barge_in: bool,
+    },
+    StopPlayback,
+    /// The platform's word on a mark.
+    Echo(u64),
     Alive,
     Timeout,
     Drain,
     Closed(Option<PeerFault>),
     /// It turns out to belong to a conversation that began this long before.
     Join(u64),
+    /// And that one is paused.
+    StartPaused,
     /// Time passes, and the leg is woken when it asked to be.
     Pass(u64),
     /// Time passes, and nobody wakes the leg.
@@ -143,11 +154,16 @@ fn step() -> impl Strategy<Value = Step> {
         16 => (to, outcome()).prop_map(|(to, outcome)| Step::Reply { to, outcome }),
         2 => Just(Step::Pause),
         3 => Just(Step::Resume),
+        1 => Just(Step::Close),
+        6 => (any::<u8>(), 1..2_000_u64, any::<bool>()).prop_map(|(id, ms, barge_in)| Step::Play { id, ms, barge_in }),
+        1 => Just(Step::StopPlayback),
+        3 => (0..6_u64).prop_map(Step::Echo),
         2 => Just(Step::Alive),
         3 => Just(Step::Timeout),
         1 => Just(Step::Drain),
         1 => fault.prop_map(Step::Closed),
         1 => (0..1000_u64).prop_map(Step::Join),
+        1 => Just(Step::StartPaused),
         8 => span().prop_map(Step::Pass),
         3 => span().prop_map(Step::Oversleep),
         2 => span().prop_map(Step::Back),
@@ -214,6 +230,7 @@ fn config() -> impl Strategy<Value = CallConfig> {
             )| {
                 CallConfig {
                     endpointing,
+                    speaking: Speaking::default(),
                     partial_interval_ms,
                     hello_timeout,
                     hello_bytes_max,
@@ -312,12 +329,23 @@ impl Driver {
                 };
                 self.give(Input::Reply(reply(id, kind, outcome.clone())));
             }
-            Step::Pause => self.give(Input::Pause),
-            Step::Resume => self.give(Input::Resume),
+            Step::Pause => self.give(Input::Pause { reason: "card" }),
+            Step::Resume => self.give(Input::Resume { reason: "done" }),
+            Step::Play { id, ms, barge_in } => {
+                let rate = self.leg.rate();
+                let samples = vec![100; (*ms as usize * rate.frame_samples()).div_ceil(20)];
+                self.give(Input::Play(Playback::new(&id.to_string(), rate, &samples, *barge_in).unwrap()));
+            }
+            Step::StopPlayback => self.give(Input::StopPlayback),
+            Step::Echo(n) => {
+                self.give(Input::Text(&format!(r#"{{"event":"websocket:notify","payload":{{"n":{n}}}}}"#)));
+            }
+            Step::Close => self.give(Input::Close),
             Step::Alive => self.give(Input::Alive),
             Step::Timeout => self.give(Input::Timeout),
             Step::Drain => self.give(Input::Drain),
             Step::Closed(fault) => self.give(Input::Closed(*fault)),
+            Step::StartPaused => self.leg.start_paused(),
             Step::Join(ms) => self.leg.join(*ms),
             Step::Pass(ms) => self.pass(*ms),
             Step::Oversleep(ms) => self.now = self.now + Duration::from_millis(*ms),

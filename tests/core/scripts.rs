@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use sidetone::call::{CallConfig, Close, Input, Output};
+use sidetone::call::{CallConfig, Close, Input, Output, Playback};
 use sidetone::types::{Fault, Moment, PeerFault, Private, Rate, Reply, SegmentId, SegmentKind, Transcript};
 
 use crate::leg::Leg;
@@ -262,6 +262,10 @@ fn configure(config: &mut CallConfig, word: &str) -> Result<(), String> {
         "gap_timeout" => config.gap_timeout = span()?,
         "ping_after" => config.ping_after = span()?,
         "idle_timeout" => config.idle_timeout = span()?,
+        "lead" => config.speaking.lead = span()?,
+        "queue_max" => config.speaking.queue_max = number(value)? as usize,
+        "echo_timeout" => config.speaking.echo_timeout = span()?,
+        "clear_timeout" => config.speaking.clear_timeout = span()?,
         "pending_max" => config.pending_max = number(value)? as usize,
         "speed_max" => config.speed_max = number(value)?,
         _ => return Err(format!("there is no setting {key:?}")),
@@ -284,6 +288,14 @@ impl Shown {
         self.what == got.what && self.fields.iter().all(|field| got.fields.contains(field))
     }
 
+    /// Takes in another frame, sent at `at_ms`.
+    fn one_more(&mut self, at_ms: u64) {
+        let frames: u64 = self.fields[1].1.parse().unwrap();
+        self.fields[1].1 = (frames + 1).to_string();
+        self.fields.truncate(2);
+        self.fields.push(("last".to_owned(), at_ms.to_string()));
+    }
+
     /// As it is written into a script: without what is nothing, or what no script is about.
     fn brief(&self) -> String {
         let dull = ["conversation", "leg", "seq", "connected_at", "vad", "asr", "language", "level_dbfs"];
@@ -293,7 +305,8 @@ impl Shown {
             let speaker = key == "speaker" && self.what != "leg.started";
             let figures = first == "timing" || first == "characteristics";
             let nothing = matches!(value.as_str(), "" | "null" | "{}" | "[]") || (first == "ledger" && value == "0");
-            if dull.contains(&first) || speaker || figures || nothing {
+            let usual = key == "listen_only" && value == "false";
+            if dull.contains(&first) || speaker || figures || nothing || usual {
                 continue;
             }
             match value.contains([' ', '"']) {
@@ -325,9 +338,27 @@ impl Shown {
                 field("reason", &"drain");
                 "close"
             }
+            Output::Close(Close::Asked) => {
+                field("reason", &"asked");
+                "close"
+            }
             Output::Close(Close::Fault(fault)) => {
                 field("reason", fault);
                 "close"
+            }
+            Output::Send(_) => {
+                field("frames", &1);
+                "send"
+            }
+            Output::SendText(text) => {
+                let text: Value = serde_json::from_str(text).unwrap();
+                flatten(&mut fields, String::new(), &text);
+                "send-text"
+            }
+            Output::PlayRefused { playback, why } => {
+                field("playback", playback);
+                field("why", why);
+                "refused"
             }
             Output::Ping => "ping",
             Output::Ended => "ended",
@@ -379,7 +410,11 @@ impl Run {
                 None => self.faults.push((*fault, 1)),
             }
         } else {
-            self.shown.push(Shown::of(output, at_ms, self.start_ms));
+            let shown = Shown::of(output, at_ms, self.start_ms);
+            match self.shown.last_mut().filter(|last| last.what == "send" && shown.what == "send") {
+                Some(last) => last.one_more(at_ms),
+                None => self.shown.push(shown),
+            }
         }
     }
 
@@ -454,8 +489,26 @@ impl Run {
             ["audio", "bytes", count] => self.audio(&vec![0; number(count)? as usize]),
             ["reply", "partial", segment, rest @ ..] => self.reply(SegmentKind::Partial, segment, rest)?,
             ["reply", segment, rest @ ..] => self.reply(SegmentKind::Final, segment, rest)?,
-            ["pause"] => self.give(Input::Pause),
-            ["resume"] => self.give(Input::Resume),
+            ["pause", reason] => self.give(Input::Pause { reason: unquoted(reason) }),
+            ["resume", reason] => self.give(Input::Resume { reason: unquoted(reason) }),
+            ["play", id, length, options @ ..] => {
+                let rate = self.leg.rate();
+                let barge_in = match options {
+                    [] => false,
+                    ["barge-in"] => true,
+                    _ => return Err(format!("{options:?}: only barge-in can follow")),
+                };
+                let samples = vec![1000; (duration_ms(length)? * u64::from(rate.hz()) / 1000) as usize];
+                let playback =
+                    Playback::new(unquoted(id), rate, &samples, barge_in).map_err(|error| error.to_string())?;
+                self.give(Input::Play(playback));
+            }
+            ["stop-playback"] => self.give(Input::StopPlayback),
+            ["echo", number] => {
+                self.give(Input::Text(&format!(r#"{{"event":"websocket:notify","payload":{{"n":{number}}}}}"#)));
+            }
+            ["cleared"] => self.give(Input::Text(r#"{"event":"websocket:cleared"}"#)),
+            ["close"] => self.give(Input::Close),
             ["alive"] => self.give(Input::Alive),
             ["drain"] => self.give(Input::Drain),
             ["hangup"] => self.give(Input::Closed(None)),

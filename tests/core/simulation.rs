@@ -237,8 +237,8 @@ impl Simulation {
             match what {
                 What::Peer => self.peer(at, leg),
                 What::Wake => self.wake(at, leg),
-                What::Pause => self.give(at, leg, Input::Pause),
-                What::Resume => self.give(at, leg, Input::Resume),
+                What::Pause => self.give(at, leg, Input::Pause { reason: "card" }),
+                What::Resume => self.give(at, leg, Input::Resume { reason: "done" }),
                 What::Drain => self.give(at, leg, Input::Drain),
                 What::Done(job) => self.done(at, job as usize),
             }

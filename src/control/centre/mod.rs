@@ -116,20 +116,22 @@ impl Centre {
             let room = centre.settings.limits.participants_max * 2;
             if call.media.len() < room && call.media.iter().all(|known| known.leg != *leg) {
                 let (leg, speaker, participant) = (leg.clone(), speaker.clone(), participant.clone());
-                call.media.push(MediaLeg { leg, speaker, participant, ended: None });
+                call.media.push(MediaLeg { leg, speaker, participant, over: false, ended: None });
             }
             let steps = call.ears.connected(participant.as_ref(), leg);
             centre.take(now, call, steps);
         });
     }
 
-    /// A media leg is over; its ledger is closed.
-    pub fn media_ended(&mut self, now: Now, call: &ConversationId, leg: &LegId, ended: &LegEnded) {
+    /// A media leg is over. `ended` closes its ledger; none where it died before it could.
+    pub fn media_ended(&mut self, now: Now, call: &ConversationId, leg: &LegId, ended: Option<&LegEnded>) {
         self.heard(now, call, |centre, call| {
+            let in_order = ended.is_some_and(|ended| ended.reason == IN_ORDER);
             if let Some(media) = call.media.iter_mut().find(|media| media.leg == *leg) {
-                media.ended = Some(ended.clone());
+                media.over = true;
+                media.ended = ended.cloned();
             }
-            let steps = call.ears.disconnected(leg, ended.reason == IN_ORDER, now.mono, centre.patience());
+            let steps = call.ears.disconnected(leg, in_order, now.mono, centre.patience());
             centre.take(now, call, steps);
         });
     }
@@ -163,7 +165,7 @@ impl Centre {
 
     fn patience(&self) -> Patience {
         let limits = &self.settings.limits;
-        Patience { timeout: limits.listener_timeout, attempts: limits.listener_attempts }
+        Patience { timeout: limits.listener_timeout, attempts: limits.listener_attempts, pause: limits.listener_pause }
     }
 
     /// Does something with a call of which something was heard.

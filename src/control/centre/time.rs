@@ -65,10 +65,24 @@ impl Centre {
         }
     }
 
+    /// The gateway stops: publishes the record of every call as it stands. What becomes of
+    /// them from here on, nobody here will know.
+    pub fn close(&mut self, now: Now) {
+        let ids = self.calls.values().filter(|call| call.state != CallState::Closed).map(|call| call.id.clone());
+        for id in ids.collect::<Vec<_>>() {
+            self.with(now, &id, |centre, call| {
+                if call.state == CallState::Open {
+                    call.remarks.insert("gateway_stopped");
+                }
+                centre.finish(now, call);
+            });
+        }
+    }
+
     /// When a call of which nothing is heard is over. One that is listened to is not silent.
     fn silent_at(&self, call: &Call) -> Option<Moment> {
         let limits = &self.settings.limits;
-        if call.media.iter().any(|leg| leg.ended.is_none()) {
+        if call.media.iter().any(|leg| !leg.over) {
             return None;
         }
         // Nobody is known, so nobody can be asked after.
@@ -170,14 +184,19 @@ impl Centre {
             ours.iter().for_each(|leg| self.hang_up(call, leg));
         }
         if call.state == CallState::Closing && now.mono >= self.close_at(call) {
-            let body = record(call, now.wall);
-            self.emit(now, call, Body::CallRecord(Box::new(body)));
-            call.state = CallState::Closed;
-            call.closing_since = now.mono;
-            call.outbound = None;
-            self.closed.insert((now.mono, call.id.clone()));
-            self.out.push_back(Output::Forget(call.id.clone()));
+            self.finish(now, call);
         }
+    }
+
+    /// The record, once.
+    fn finish(&mut self, now: Now, call: &mut Call) {
+        let body = record(call, now.wall);
+        self.emit(now, call, Body::CallRecord(Box::new(body)));
+        call.state = CallState::Closed;
+        call.closing_since = now.mono;
+        call.outbound = None;
+        self.closed.insert((now.mono, call.id.clone()));
+        self.out.push_back(Output::Forget(call.id.clone()));
     }
 
     fn close_at(&self, call: &Call) -> Moment {

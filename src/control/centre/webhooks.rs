@@ -11,7 +11,7 @@ use crate::control::plan::{self, Tag};
 use crate::control::role::Role;
 use crate::event::Body;
 use crate::event::call::{CallListening, Listening};
-use crate::types::{ConversationId, LegId};
+use crate::types::{ConversationId, LegId, Private};
 use crate::vonage::ncco::Ncco;
 use crate::vonage::webhook::{Answer, Direction, Event, StatusEvent};
 use crate::vonage::wire::Map;
@@ -166,7 +166,12 @@ impl Centre {
         }
         if let (Some(who), Event::Status(status)) = (call.participant(leg), event) {
             let outbound = status.direction.get() == Some(&Direction::Outbound);
-            who.address = if outbound { status.called() } else { status.caller() };
+            let address = if outbound { status.called() } else { status.caller() };
+            // The query of our own socket holds its token.
+            who.address = match address {
+                Some(Private(uri)) if who.role.is_ours() => uri.split('?').next().map(|uri| Private(uri.to_owned())),
+                address => address,
+            };
             who.vonage_conversation = who.vonage_conversation.take().or(status.conversation());
         }
         if tag.is_some() {
