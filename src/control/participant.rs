@@ -197,7 +197,9 @@ impl Participant {
 
     /// Whether it talked, or will.
     pub(super) fn answered(&self) -> bool {
-        self.joined || self.states.contains_key(Status::Answered.as_str())
+        // Time that is billed was talked, whatever was told of it.
+        let billed = self.bill.duration_s.is_some_and(|s| s > 0.0);
+        self.joined || billed || self.states.contains_key(Status::Answered.as_str())
     }
 
     /// How it ended: the reason it was not reached, before the mere end.

@@ -26,7 +26,7 @@ pub const PAUSED_MAX: usize = 16_384;
 /// What a live leg can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Look whether the conversation is paused; any other command makes it look as well.
+    /// Look whether the conversation is paused, or over; any other command makes it look as well.
     Heed,
     /// Play this to the other party. [`LegHandle::play`] makes it.
     Play(Playback),
@@ -187,6 +187,8 @@ struct Room {
     legs: Vec<LegHandle>,
     /// Whether the state goes with the last leg.
     over: bool,
+    /// Whether its legs are to end.
+    ended: bool,
 }
 
 impl Room {
@@ -314,6 +316,23 @@ impl Legs {
             room.over = true;
         }
         rooms.remove_unneeded(conversation);
+    }
+
+    /// A conversation is over: its legs now are told to end, and the rest is
+    /// [forgotten](Legs::forget). Those that connect later are told when this is said again.
+    pub fn end(&self, conversation: &ConversationId) {
+        let mut rooms = self.rooms();
+        if let Some(room) = rooms.by_conversation.get_mut(conversation) {
+            (room.over, room.ended) = (true, true);
+            room.wake();
+        }
+        rooms.remove_unneeded(conversation);
+    }
+
+    /// Whether the legs of a conversation are to end.
+    #[must_use]
+    pub fn has_ended(&self, conversation: &ConversationId) -> bool {
+        self.rooms().by_conversation.get(conversation).is_some_and(|room| room.ended)
     }
 
     /// A leg is here, or more is known of it.

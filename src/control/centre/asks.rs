@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Asked, Centre, Creation, Now, Outcome, Request};
-use crate::control::call::{Call, Ring};
+use crate::control::call::{Call, CallState, Ring};
 use crate::control::flow::{Flow, Target};
 use crate::control::participant::Participant;
 use crate::control::plan::{self, Heard, Place, Tag};
@@ -105,7 +105,10 @@ impl Centre {
         let (pass, public_url) = (&self.settings.pass, &self.settings.public_url);
         match creation {
             Creation::Agent(id) => {
-                let waits = |call: &&Call| call.ring == Ring::Asked && call.caller().is_some_and(|who| !who.is_over());
+                let waits = |call: &&Call| {
+                    let expected = call.ring == Ring::Asked && call.state != CallState::Closed;
+                    expected && call.caller().is_some_and(|who| !who.is_over())
+                };
                 let call = self.calls.get(id).filter(waits)?;
                 let flow = call.flow.as_ref()?;
                 let Target::Agent(endpoint) = &flow.target else { return None };
@@ -118,7 +121,9 @@ impl Centre {
                 Some((Tag { call: id.clone(), role: Role::Caller, hears: None }, *leg))
             }
             Creation::Listener(id, hears) => {
-                let call = self.calls.get(id).filter(|call| call.is_live() && call.ears.wants(hears.as_ref()))?;
+                let wanted =
+                    |call: &&Call| call.state != CallState::Closed && call.is_live() && call.ears.wants(hears.as_ref());
+                let call = self.calls.get(id).filter(wanted)?;
                 let role = if hears.is_some() { Role::Listener } else { Role::Mixed };
                 let whom = call.participants.iter().find(|who| Some(&who.id) == hears.as_ref());
                 let heard = Heard {
@@ -180,6 +185,7 @@ impl Centre {
     pub(super) fn on_made(&mut self, now: Now, call: &mut Call, leg: &LegId) {
         let Some(who) = call.participant(leg) else { return };
         let (role, hears) = (who.role.clone(), who.hears.clone());
+        let gone = who.is_over();
         match role {
             Role::Agent => {
                 // The caller did not wait, or was told already that nobody comes.
@@ -189,6 +195,8 @@ impl Centre {
                     (call.ring, call.ring_by) = (Ring::Made, None);
                 }
             }
+            // Its end was told before its creation was answered.
+            Role::Listener | Role::Mixed if gone => {}
             Role::Listener | Role::Mixed => {
                 let steps = call.ears.made(hears.as_ref(), leg);
                 self.take(now, call, steps);

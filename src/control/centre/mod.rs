@@ -2,7 +2,8 @@
 //!
 //! Here: the map of calls and who is in which. What comes out is in `io`; which call a
 //! webhook is about, and its answer, in `webhooks`; what follows from what it says in
-//! `facts`; what is asked of Vonage in `asks`; what time brings in `time`.
+//! `facts`; who is in which conversation in `moves`; what is asked of Vonage in `asks`; what
+//! time brings in `time`.
 //!
 //! ```text
 //!               answer, event          REST outcome        media leg up, over
@@ -16,6 +17,7 @@
 mod asks;
 mod facts;
 mod io;
+mod moves;
 mod time;
 mod view;
 mod webhooks;
@@ -120,6 +122,10 @@ impl Centre {
             }
             let steps = call.ears.connected(participant.as_ref(), leg);
             centre.take(now, call, steps);
+            if call.state == CallState::Closed {
+                // It comes too late to be hung up with the others.
+                centre.out.push_back(Output::Forget(call.id.clone()));
+            }
         });
     }
 

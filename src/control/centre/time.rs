@@ -68,6 +68,8 @@ impl Centre {
     /// The gateway stops: publishes the record of every call as it stands. What becomes of
     /// them from here on, nobody here will know.
     pub fn close(&mut self, now: Now) {
+        self.urgent.clear();
+        self.listeners.clear();
         let ids = self.calls.values().filter(|call| call.state != CallState::Closed).map(|call| call.id.clone());
         for id in ids.collect::<Vec<_>>() {
             self.with(now, &id, |centre, call| {

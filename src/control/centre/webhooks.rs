@@ -101,6 +101,9 @@ impl Centre {
     /// # Errors
     /// [`UnknownCall`](super::UnknownCall): it was not published.
     pub fn event(&mut self, now: Now, tag: Option<&Tag>, event: &Event) -> Result<Option<Ncco>, super::UnknownCall> {
+        if let (None, Event::Transfer(transfer)) = (tag, event) {
+            self.bring(now, transfer);
+        }
         let id = self.whose(now, tag, event).ok_or(super::UnknownCall)?;
         let mut reply = None;
         self.heard(now, &id, |centre, call| {
@@ -125,7 +128,7 @@ impl Centre {
         let known = leg.as_ref().and_then(|leg| self.legs.get(leg)).cloned();
         let known = known
             .or_else(|| tag.map(|tag| tag.call.clone()))
-            .or_else(|| conversation.as_ref().and_then(|id| self.conversations.get(id)).cloned());
+            .or_else(|| conversation.as_ref().and_then(|id| self.owner(id)).cloned());
         let own = || own_id(leg.as_ref()).filter(|_| matches!(event, Event::Status(_)));
         let id = known.or(conversation).or_else(own)?;
         // News of a socket of ours begins no call: the one that it was for is over and forgotten.
