@@ -439,6 +439,20 @@ mod tests {
     }
 
     #[test]
+    fn a_conversation_that_has_ended_tells_its_legs_however_busy() {
+        let legs = Legs::default();
+        let (a, mut to_a) = leg(&legs, "a", "CON-1");
+        let (b, _to_b) = leg(&legs, "b", "CON-2");
+        while b.try_send(Command::StopPlayback).is_ok() {}
+        assert!(!legs.has_ended(&id("CON-1")));
+        ["CON-1", "CON-2", "CON-3"].map(|over| legs.end(&id(over)));
+        assert_eq!(to_a.try_recv(), Ok(Command::Heed));
+        assert_eq!(["CON-1", "CON-2", "CON-3"].map(|over| legs.has_ended(&id(over))), [true, true, false]);
+        [a, b].map(|leg| legs.leave(&leg.info().id));
+        assert!(is_empty(&legs));
+    }
+
+    #[test]
     fn paused_conversations_are_bounded() {
         let legs = Legs::default();
         for n in 0..PAUSED_MAX {

@@ -35,6 +35,7 @@ fn views_show_who_can_be_commanded() {
     let live: Vec<_> =
         view.live.iter().map(|(leg, role, region)| (leg.as_str(), role.as_str(), region.as_deref())).collect();
     assert_eq!(live, [(CALLER, "caller", Some("https://api-eu-3.vonage.com")), ("leg-agent", "agent", None)]);
+    assert_eq!((desk.centre.state(&con(CON)), desk.centre.state(&con("CON-none"))), (Some(view.state), None));
     assert_eq!((view.state.as_str(), view.paused, desk.centre.newest_first().len()), ("open", false, 1));
 }
 

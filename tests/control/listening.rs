@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sidetone::control::{Flow, Listen, Outcome, Target};
 
-use crate::desk::{CALLER, CON, Create, Desk, ROOM, flow, leg};
+use crate::desk::{CALLER, CON, Create, Desk, ROOM, flow, leg, status_of};
 
 /// A caller in a conversation of its own, and the socket asked for.
 fn asked() -> (Desk, Create) {
@@ -298,4 +298,26 @@ fn a_stranger_that_the_api_knows_for_a_socket_is_not_listened_to() {
     desk.pass_s(20);
     assert!(desk.creates.is_empty());
     assert_eq!(desk.count("joined"), 1, "the caller's");
+}
+
+#[test]
+fn a_socket_that_fails_before_its_creation_is_answered_is_made_again() {
+    for tagged in [true, false] {
+        let (mut desk, create) = asked();
+        let mut webhook = status_of("ws-1", CON, "failed", desk.now);
+        (webhook["to"], webhook["direction"]) = ("wss://gw.example/media".into(), "outbound".into());
+        desk.hear(tagged.then_some(&create.asked), &webhook).unwrap();
+        if tagged {
+            // The second is asked for, then the first one's reply comes.
+            desk.pass_s(2);
+        }
+        desk.made(&create.asked, "ws-1");
+        desk.pass_s(2);
+        let again = desk.create();
+        desk.made(&again.asked, "ws-2");
+        desk.connect(CON, "media-2", Some(CALLER));
+        desk.pass_s(15);
+        assert_eq!(desk.listening(), ["caller Separate -"], "{tagged}");
+        assert!(desk.hang_ups.is_empty() && desk.creates.is_empty(), "{tagged}: {:?}", desk.hang_ups);
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sidetone::control::{Role, Target};
 
-use crate::desk::{CALLER, CON, Desk, ROOM, con, flow, leg, status_of, to_agent};
+use crate::desk::{CALLER, CON, Desk, ROOM, flow, status_of, to_agent};
 
 #[test]
 fn a_repeated_answer_gets_the_same_bytes_and_has_no_second_effect() {
@@ -128,57 +128,6 @@ fn a_recording_is_awaited_and_told_once() {
     desk.status(None, CALLER, CON, "completed");
     desk.pass_s(31);
     assert_eq!(desk.record().remarks, ["no_recording"]);
-}
-
-#[test]
-fn who_comes_as_the_others_leave_is_followed() {
-    let mut desk = Desk::new(flow(Target::Conversation("room".into())));
-    desk.caller_in();
-    desk.status(None, CALLER, CON, "completed");
-    desk.stranger("leg-other");
-    desk.pass_s(5);
-    let create = desk.create();
-    assert_eq!(create.asked.hears, Some(leg("leg-other")));
-    desk.heard(&create);
-    desk.end(CON, "media-leg-caller", "hangup");
-    desk.pass_s(60);
-    assert_eq!((desk.count("record"), desk.centre.live_calls()), (0, 1));
-    desk.status(None, "leg-other", ROOM, "completed");
-    desk.end(CON, "media-leg-other", "hangup");
-    desk.pass_s(40);
-    assert!(desk.record().complete, "{:?}", desk.record().remarks);
-}
-
-#[test]
-fn who_comes_as_the_others_leave_is_waited_for_until_known() {
-    let mut desk = Desk::new(flow(Target::Conversation("room".into())));
-    desk.caller_in();
-    // Nobody answers who that is before the others' quiet is over.
-    desk.transfer(None, "leg-other", "CON-o", ROOM);
-    desk.status(None, CALLER, CON, "completed");
-    desk.pass_s(12);
-    assert_eq!(desk.count("record"), 0);
-    let create = desk.creates.pop_back().unwrap();
-    assert_eq!(create.asked.hears, Some(leg("leg-other")));
-}
-
-#[test]
-fn a_conversation_shared_by_calls_is_the_first_ones_until_that_is_over() {
-    let mut desk = Desk::new(flow(Target::Conversation("room".into())));
-    for caller in ["leg-a", "leg-b"] {
-        let con = format!("CON-{caller}");
-        desk.answer(caller, &con);
-        desk.transfer(None, caller, &con, ROOM);
-        let create = desk.create();
-        desk.heard(&create);
-    }
-    desk.stranger("leg-s");
-    desk.pass_s(3);
-    assert_eq!(desk.creates.back().unwrap().asked.call, con("CON-leg-a"));
-    // Each leg stays with its call.
-    desk.status(None, "leg-b", ROOM, "completed");
-    let ended: Vec<_> = desk.events.iter().filter(|event| event.body.kind() == "call.completed.v1").collect();
-    assert_eq!(ended[0].origin.conversation, con("CON-leg-b"));
 }
 
 #[test]

@@ -266,7 +266,7 @@ impl World {
                 self.after(3_100, Event::Status(ws, "answered"));
             }
         } else {
-            let room = format!("CON-room-of-{call}");
+            let room = self.room(call);
             let enters = 500 + self.up_to(3_000);
             self.after(enters, Event::Join(id.to_owned(), room.clone()));
             for k in 0..self.plan.strangers {
@@ -283,6 +283,11 @@ impl World {
             }
         }
         self.after(stays, Event::End(id.to_owned(), "completed"));
+    }
+
+    /// The conversation that a call's flow names, which calls share where it names one for all.
+    fn room(&self, call: &ConversationId) -> String {
+        if self.plan.target == Kind::Conversation { "CON-room".to_owned() } else { format!("CON-room-of-{call}") }
     }
 
     fn disconnect(&mut self, id: &str, reason: &'static str) {
@@ -363,9 +368,9 @@ impl World {
             }
             self.after(3_000, Event::End(id.to_string(), "completed"));
         }
-        // The gateway closes what is still connected of a call that is over.
-        let sockets =
-            self.legs.iter().filter(|(_, leg)| leg.media.is_some() && self.desk.forgotten.contains(&leg.call));
+        // The gateway closes what is connected of a call that is over, each time it is told.
+        let forgotten = std::mem::take(&mut self.desk.forgotten);
+        let sockets = self.legs.iter().filter(|(_, leg)| leg.media.is_some() && forgotten.contains(&leg.call));
         let mut sockets: Vec<_> = sockets.map(|(id, _)| id.clone()).collect();
         sockets.sort();
         for id in sockets {
@@ -407,7 +412,7 @@ impl World {
                 false => Event::Made(asked.clone(), id.clone()),
             },
         );
-        let room = format!("CON-room-of-{}", asked.call);
+        let room = self.room(&asked.call);
         if ours {
             let socket = self.legs.get_mut(&id).unwrap();
             (socket.to, socket.hears) = ("wss://gw.example/media", asked.hears.clone());

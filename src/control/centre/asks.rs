@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::facts::SOCKET_FAILED;
 use super::{Asked, Centre, Creation, Now, Outcome, Request};
 use crate::control::call::{Call, CallState, Ring};
 use crate::control::flow::{Flow, Target};
@@ -290,10 +291,14 @@ impl Centre {
     pub(super) fn admit(&mut self, now: Now, call: &mut Call, leg: &LegId, role: Role, hears: Option<LegId>) -> bool {
         let ours = role.is_ours();
         if let Some(who) = call.participant(leg).filter(|who| who.guessed) {
-            (who.role, who.hears, who.guessed) = (role, hears, false);
+            (who.role, who.hears, who.guessed) = (role, hears.clone(), false);
+            let over = who.is_over();
             if ours {
-                // It was taken for somebody to be heard.
-                let steps = call.ears.left(leg);
+                // It was taken for somebody to be heard, and its end for nothing to us.
+                let mut steps = call.ears.left(leg);
+                if over {
+                    steps.extend(call.ears.failed(hears.as_ref(), None, SOCKET_FAILED, now.mono, self.patience()));
+                }
                 self.take(now, call, steps);
             }
             return true;

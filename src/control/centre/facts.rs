@@ -21,6 +21,8 @@ use crate::vonage::wire::Map;
 /// Longest time that an input's keys and words may lie before its webhook: Vonage ends an
 /// input after 60 s of speech.
 const INPUT_MAX: Duration = Duration::from_secs(60);
+/// Why a socket that was not reached is not there.
+pub(super) const SOCKET_FAILED: &str = "socket_failed";
 /// What is left of a webhook that may hold what was said or pressed while capture was paused.
 const HARMLESS: [&str; 5] = ["uuid", "call_uuid", "conversation_uuid", "timestamp", "type"];
 
@@ -137,7 +139,7 @@ impl Centre {
         hears: Option<LegId>,
     ) -> Option<Ncco> {
         let reason = match news {
-            News::Failed => "socket_failed",
+            News::Failed => SOCKET_FAILED,
             News::Completed => "socket_ended",
             _ if *status == Status::Disconnected => "socket_lost",
             _ => return None,
@@ -231,6 +233,9 @@ impl Centre {
                 _ => ["dtmf", "speech", "payload", "digits"].iter().for_each(|key| drop(content.shift_remove(*key))),
             }
         }
+        if let Some(Value::String(to)) = content.get_mut("to") {
+            *to = without_token(to).to_owned();
+        }
         let at = content.get("timestamp").and_then(Value::as_str).map(str::to_owned);
         let role = leg.and_then(|leg| call.participant(leg)).map(|who| who.role.to_string());
         let body = CallUpdated {
@@ -243,4 +248,14 @@ impl Centre {
         };
         self.emit(now, call, Body::CallUpdated(body));
     }
+}
+
+/// What was called. The query of our own socket holds its token.
+pub(super) fn without_token(called: &str) -> &str {
+    if is_socket(called) { called.split('?').next().unwrap_or_default() } else { called }
+}
+
+/// Whether what was called is a socket.
+pub(super) fn is_socket(called: &str) -> bool {
+    called.starts_with("ws://") || called.starts_with("wss://")
 }

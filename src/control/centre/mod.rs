@@ -242,12 +242,17 @@ impl Centre {
 
     /// Publishes. That the call began is said before anything else is said of it.
     fn emit(&mut self, now: Now, call: &mut Call, body: Body) {
+        self.say_started(now, call);
+        let event = call.write(now, body);
+        self.out.push_back(Output::Emit(event));
+    }
+
+    fn say_started(&mut self, now: Now, call: &mut Call) {
         if !call.started && call.direction.as_deref() != Some("outbound") {
             call.remarks.insert("no_answer_webhook");
         }
         let started = call.start(now, call.opened.wall, Default::default());
-        let event = call.write(now, body);
-        self.out.extend(started.into_iter().chain([event]).map(Output::Emit));
+        self.out.extend(started.map(Output::Emit));
     }
 
     fn ask(&mut self, request: Request) {

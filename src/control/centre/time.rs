@@ -192,6 +192,8 @@ impl Centre {
 
     /// The record, once.
     fn finish(&mut self, now: Now, call: &mut Call) {
+        // Before the record, which tells if that was not known by then.
+        self.say_started(now, call);
         let body = record(call, now.wall);
         self.emit(now, call, Body::CallRecord(Box::new(body)));
         call.state = CallState::Closed;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::facts::{is_socket, without_token};
 use super::{Centre, Now};
 use crate::control::call::Call;
 use crate::control::flow::{self, Flow, Target};
@@ -170,11 +171,7 @@ impl Centre {
         if let (Some(who), Event::Status(status)) = (call.participant(leg), event) {
             let outbound = status.direction.get() == Some(&Direction::Outbound);
             let address = if outbound { status.called() } else { status.caller() };
-            // The query of our own socket holds its token.
-            who.address = match address {
-                Some(Private(uri)) if who.role.is_ours() => uri.split('?').next().map(|uri| Private(uri.to_owned())),
-                address => address,
-            };
+            who.address = address.map(|Private(called)| Private(without_token(&called).to_owned()));
             who.vonage_conversation = who.vonage_conversation.take().or(status.conversation());
         }
         if tag.is_some() {
@@ -190,9 +187,8 @@ fn own_id(leg: Option<&LegId>) -> Option<ConversationId> {
 
 /// Who a leg is whose webhook does not say.
 fn untagged(call: &Call, status: &StatusEvent) -> Role {
-    let is_socket = status.called().is_some_and(|to| to.0.starts_with("ws://") || to.0.starts_with("wss://"));
     match () {
-        () if is_socket => Role::Mixed,
+        () if status.called().is_some_and(|to| is_socket(&to.0)) => Role::Mixed,
         () if call.caller().is_none() => Role::Caller,
         () => Role::Other("participant".into()),
     }
