@@ -216,7 +216,7 @@ proptest! {
         for input in inputs {
             give(&mut desk, input);
             let held = desk.centre.footprint();
-            prop_assert!(held.calls <= 5 && held.scheduled <= 5 && held.waiting <= 6 + 6, "{held:?}");
+            prop_assert!(held.calls <= 5 && held.scheduled <= 5 && held.waiting <= 6, "{held:?}");
             prop_assert!(held.legs <= 5 * (4 + 8) && held.conversations <= 5 * 5, "{held:?}");
         }
         empty(&mut desk);

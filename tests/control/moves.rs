@@ -1,7 +1,7 @@
 //! Who comes, who moves, and whose a conversation is that calls share.
 
 use serde_json::json;
-use sidetone::control::{Role, Tag, Target};
+use sidetone::control::{Outcome, Role, Tag, Target};
 
 use crate::desk::{CALLER, CON, Desk, ROOM, con, flow, leg, status_of, to_agent};
 
@@ -136,4 +136,34 @@ fn a_caller_whom_we_answered_stays_the_caller_of_their_own_call() {
     desk.transfer(Some(&tag), "leg-elsewhere", "CON-other", ROOM);
     let joined = desk.events.iter().rfind(|event| event.body.kind() == "call.joined.v1").unwrap();
     assert_eq!(joined.origin.conversation, con("CON-other"), "its tag says whose it is");
+}
+
+#[test]
+fn a_socket_taken_for_one_of_the_call_that_shares_its_conversation_is_not_ended_with_that() {
+    for tagged in [true, false] {
+        let mut desk = Desk::new(flow(Target::Conversation("room".into())));
+        for caller in ["leg-a", "leg-b"] {
+            let con = format!("CON-{caller}");
+            desk.answer(caller, &con);
+            desk.transfer(None, caller, &con, ROOM);
+        }
+        let (first, second) = (desk.create(), desk.create());
+        desk.heard(&first);
+        // Its first news says nothing but the conversation, which is the first call's.
+        desk.transfer(None, "ws-b", "CON-ws", ROOM);
+        let found = json!({"status": "answered", "to": {"type": "websocket"}, "conversation_uuid": ROOM});
+        desk.found("CON-leg-a", "ws-b", Outcome::Done(found));
+        if tagged {
+            desk.status(Some(&second.asked), "ws-b", ROOM, "answered");
+        } else {
+            desk.made(&second.asked, "ws-b");
+        }
+        desk.connect("CON-leg-b", "media-leg-b", Some("leg-b"));
+        desk.status(None, "leg-a", ROOM, "completed");
+        desk.end("CON-leg-a", "media-leg-a", "hangup");
+        desk.pass_s(60);
+        assert!(!desk.hang_ups.contains(&leg("ws-b")), "{tagged}");
+        desk.status(None, "leg-b", ROOM, "completed");
+        assert!(desk.hang_ups.contains(&leg("ws-b")), "{tagged}");
+    }
 }

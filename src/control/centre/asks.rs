@@ -61,7 +61,7 @@ impl Centre {
         if !self.settings.has_api {
             return Err("no_api");
         }
-        if self.urgent.len() + self.listeners.len() >= self.settings.limits.creations_max {
+        if self.waiting() >= self.settings.limits.creations_max {
             return Err("queue_full");
         }
         match creation {
@@ -92,6 +92,11 @@ impl Centre {
                 }
             }
         }
+    }
+
+    /// Creations that wait to be asked for.
+    pub(super) fn waiting(&self) -> usize {
+        self.urgent.len() + self.listeners.len()
     }
 
     fn put_back(&mut self, creation: Creation) {
@@ -151,6 +156,9 @@ impl Centre {
                 let until = now.mono + after.map_or(LIMITED_FOR, |after| after.min(LIMITED_MAX));
                 self.creations.hold(until);
                 self.create_at = Some(self.create_at.map_or(until, |at| at.max(until)));
+                if self.waiting() >= self.settings.limits.creations_max {
+                    return self.not_created(now, asked, "queue_full");
+                }
                 let call = asked.call.clone();
                 self.put_back(match asked.role {
                     Role::Listener | Role::Mixed => Creation::Listener(call, asked.hears.clone()),
@@ -168,6 +176,7 @@ impl Centre {
         if !self.calls.contains_key(&asked.call) {
             return self.ask(Request::HangUp { leg, region: None });
         }
+        self.disown(now, &leg, &asked.call);
         let conversation = created.conversation_uuid.get().and_then(|id| ConversationId::parse(id).ok());
         self.heard(now, &asked.call.clone(), |centre, call| {
             if !centre.admit(now, call, &leg, asked.role.clone(), asked.hears.clone()) {

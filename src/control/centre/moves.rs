@@ -63,6 +63,22 @@ impl Centre {
         });
     }
 
+    /// It is certain now whose a leg is: another call that took it for its own, by the
+    /// conversation that they share, must not end it with the others.
+    pub(super) fn disown(&mut self, now: Now, leg: &LegId, by: &ConversationId) {
+        let guessed = |call: &Call| call.participants.iter().any(|who| who.id == *leg && who.guessed);
+        let Some(other) = self.legs.get(leg).filter(|id| *id != by).cloned() else { return };
+        if !self.calls.get(&other).is_some_and(guessed) {
+            return;
+        }
+        self.legs.remove(leg);
+        self.with(now, &other, |centre, call| {
+            call.participants.retain(|who| who.id != *leg);
+            let steps = call.ears.left(leg);
+            centre.take(now, call, steps);
+        });
+    }
+
     /// A leg came into a conversation.
     pub(super) fn on_transfer(&mut self, now: Now, call: &mut Call, transfer: &Transferred, tagged: bool) {
         let Some(leg) = transfer.leg() else { return };

@@ -72,7 +72,7 @@ impl Centre {
             legs: self.legs.len(),
             conversations: self.conversations.len(),
             scheduled: self.schedule.len(),
-            waiting: self.urgent.len() + self.listeners.len(),
+            waiting: self.waiting(),
         }
     }
 }

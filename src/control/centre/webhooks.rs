@@ -105,6 +105,11 @@ impl Centre {
         if let (None, Event::Transfer(transfer)) = (tag, event) {
             self.bring(now, transfer);
         }
+        if let (Some(tag), Some(leg)) = (tag, event.leg())
+            && self.calls.contains_key(&tag.call)
+        {
+            self.disown(now, &leg, &tag.call);
+        }
         let id = self.whose(now, tag, event).ok_or(super::UnknownCall)?;
         let mut reply = None;
         self.heard(now, &id, |centre, call| {
