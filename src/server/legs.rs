@@ -445,10 +445,10 @@ mod tests {
         let (b, _to_b) = leg(&legs, "b", "CON-2");
         while b.try_send(Command::StopPlayback).is_ok() {}
         assert!(!legs.has_ended(&id("CON-1")));
-        ["CON-1", "CON-2", "CON-3"].map(|over| legs.end(&id(over)));
+        ["CON-1", "CON-2", "CON-3"].iter().for_each(|over| legs.end(&id(over)));
         assert_eq!(to_a.try_recv(), Ok(Command::Heed));
         assert_eq!(["CON-1", "CON-2", "CON-3"].map(|over| legs.has_ended(&id(over))), [true, true, false]);
-        [a, b].map(|leg| legs.leave(&leg.info().id));
+        [a, b].iter().for_each(|leg| legs.leave(&leg.info().id));
         assert!(is_empty(&legs));
     }
 
