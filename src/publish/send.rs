@@ -18,10 +18,6 @@ pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// Longest the thread sleeps when there is nothing to send.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Events taken from the queues at a time where there is no spool: a lock for each would cost
-/// as much as the rest.
-const TAKE: usize = 64;
-
 /// Brings events to `sink` until the lane is closed; gives the number of durable events
 /// that are neither delivered nor the spool's.
 pub(super) fn run(sink: Box<dyn Sink>, reader: Option<Reader>, shared: &Shared) -> usize {
@@ -35,7 +31,6 @@ pub(super) fn run(sink: Box<dyn Sink>, reader: Option<Reader>, shared: &Shared) 
         returned: BTreeMap::new(),
         outcomes: Vec::new(),
         busy: false,
-        taken: VecDeque::with_capacity(TAKE),
     };
     let left = sender.run();
     shared.state().sender_gone = true;
@@ -64,8 +59,6 @@ struct Sender<'a> {
     outcomes: Vec<(Arc<Event>, Outcome)>,
     /// Whether the sink had no room when last asked.
     busy: bool,
-    /// Without a spool: taken from the queues, many at a time, and not sent.
-    taken: VecDeque<Numbered>,
 }
 
 impl Sender<'_> {
@@ -96,8 +89,7 @@ impl Sender<'_> {
         if self.shared.spooled.is_some() {
             return 0;
         }
-        let waiting = std::mem::take(&mut self.shared.state().ready.durable);
-        let rest = std::mem::take(&mut self.taken).into_iter().chain(waiting).map(|waiting| waiting.event);
+        let rest = std::mem::take(&mut self.shared.state().ready.durable).into_iter().map(|waiting| waiting.event);
         let left: Vec<_> = event.into_iter().chain(rest).filter(|event| event.lane() == Lane::Durable).collect();
         left.iter().for_each(|event| self.sink.set_aside(event, "the gateway stopped before the sink took it"));
         left.len()
@@ -124,9 +116,6 @@ impl Sender<'_> {
     /// The next event; `None` once closed and either empty or, with a spool, late.
     fn next(&mut self) -> Option<Next> {
         loop {
-            if let Some(Numbered { number, event, .. }) = self.taken.pop_front() {
-                return Some(Next { position: number, key: 0, path: Path::Live, event });
-            }
             self.read_ahead();
             let over = self.is_over();
             {
@@ -160,7 +149,6 @@ impl Sender<'_> {
     fn choose(&mut self, state: &mut State) -> Option<Next> {
         if self.shared.spooled.is_none() {
             let Numbered { number, event, .. } = state.ready.pop()?;
-            self.taken.extend(std::iter::from_fn(|| state.ready.pop()).take(TAKE));
             return Some(Next { position: number, key: 0, path: Path::Live, event });
         }
         loop {
