@@ -28,7 +28,6 @@ use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{BuildError, Private, Rate};
-use crate::vonage::app_jwt::AppKey;
 use crate::vonage::media_token::MediaKeys;
 use crate::vonage::rest::{self, Client};
 use crate::{asr, sentiment, vad};
@@ -164,11 +163,8 @@ fn voice_api(config: &Config) -> Result<Option<(Client, Client)>, StartError> {
     if !vonage.has_api() {
         return Ok(None);
     }
-    let path = &vonage.private_key;
-    let bad = |what: String| StartError::Vonage(format!("vonage.private_key is {}: {what}", path.display()));
-    let pem = std::fs::read_to_string(path).map_err(|error| bad(format!("it cannot be read: {error}")))?;
     let client = |settings| {
-        let key = AppKey::from_pem(&pem).map_err(|error| bad(error.to_string()))?;
+        let key = vonage.app_key().map_err(StartError::Vonage)?;
         Client::new(settings, &vonage.application_id, key)
             .map_err(|error| StartError::Vonage(format!("vonage.{error}")))
     };

@@ -23,7 +23,7 @@ pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
-pub use vonage::{Account, Control, QueryHashRule, Vonage};
+pub use vonage::{Account, Control, QueryHashRule, Vonage, is_loopback_url};
 
 use crate::call::{CallConfig, Endpointing};
 use crate::server::api::token::TokenSettings;
