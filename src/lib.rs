@@ -8,6 +8,21 @@
 //!
 //! This page is the map. It holds no code.
 //!
+//! # The life of a call
+//!
+//! ```text
+//! Vonage ── answer webhook ──► server::webhook     believed? new?
+//!                                │ Answer
+//!                                ▼
+//!                              control::Centre      pure: flow → NCCO; facts about legs
+//!                                │ NCCO: greet, consent, record, conversation
+//! Vonage ◄───────────────────────┘
+//!    │   event webhooks ───────► Centre ──► Ask ──► vonage::rest   the agent's leg, and
+//!    │                             │                               a listener a speaker
+//!    │                             └──────► call.* events, one record at the end
+//!    └── dials /media, with the token from the listener's NCCO: a frame's life begins
+//! ```
+//!
 //! # The life of a frame
 //!
 //! ```text
@@ -29,17 +44,20 @@
 //!                            sink             Kafka · file · live stream
 //! ```
 //!
+//! [`simulator`] is the other side of both pictures: an offline Vonage that speaks to a
+//! gateway by these webhooks, this API and these sockets, and by nothing else.
+//!
 //! # Who may look at whom
 //!
-//! `types ← audio ← call → vad (trait), event`; a backend in [`vad`], [`asr`],
-//! [`sentiment`] or [`sink`] sees [`types`] and its own third-party crate, never
-//! another backend; [`inference`] sees the traits of asr and sentiment; [`server`]
-//! sees call, inference, publish; [`app`] sees all; `main → cli → app`.
-//! `tests/tidy.rs` enforces it.
+//! `types ← audio ← call → vad (trait), event`; `types ← vonage ← control → event`; a
+//! backend in [`vad`], [`asr`], [`sentiment`] or [`sink`] sees [`types`] and its own
+//! third-party crate, never another backend; [`inference`] sees the traits of asr and
+//! sentiment; [`server`] sees call, control, inference, publish; [`app`] sees all;
+//! `main → cli → app`. `tests/tidy.rs` enforces it.
 //!
 //! Pure, that is without task, socket, clock, lock, channel or random number:
-//! [`types`], [`audio`], [`call`], [`event`], [`vonage`] but for its REST client. Time and
-//! bytes come to them as arguments.
+//! [`types`], [`audio`], [`call`], [`control`], [`event`], and [`vonage`] but for its REST
+//! client. Time, bytes and ids come to them as arguments.
 //!
 //! # What may never happen
 //!
@@ -48,14 +66,19 @@
 //! - A segment of speech without exactly one terminal event ([`call`]).
 //! - A gap in a leg's `seq`, or two events with one id ([`event`]).
 //! - A leg that waits for inference, a sink or another leg ([`server`]).
+//! - A webhook that waits for Vonage, a sink or inference ([`server`]).
+//! - A listener for one of our own listeners, or one that outlives whom it hears
+//!   ([`control`]).
+//! - A call without exactly one record ([`control`]).
 //! - A durable event dropped silently ([`publish`]).
 //! - A queue, buffer or wait without a bound that has a name ([`config`]).
 //! - A number, digit or transcript in a log line or a metric ([`telemetry`]).
 //!
 //! # Where to begin
 //!
-//! To mend what is published: [`event::body`]. What becomes of audio: [`call`]. How
-//! a peer is treated: `server/leg.rs`. A new transcriber, detector, scorer: one file
+//! To mend what is published: [`event::body`], [`event::call`]. What becomes of audio:
+//! [`call`]. What becomes of a call: [`control`]. How a peer is treated: `server/leg.rs`;
+//! a webhook: `server/webhook.rs`; a request of the centre's own: `server/api/`. A new transcriber, detector, scorer: one file
 //! in its family and one line in the family's list.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -5,11 +5,14 @@
 //! `server.listen`, and so on: sections and keys are separated by two underscores.
 //! Every error names the key, the value where there is one, and what was expected.
 
+mod api;
 mod checks;
 mod flow;
+mod kafka;
 mod load;
 mod media;
 mod secret;
+mod spool;
 mod vonage;
 
 use std::collections::BTreeMap;
@@ -18,15 +21,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
 pub use flow::{FlowSection, ListenRule, To};
+pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
+pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
 pub use vonage::{Account, Control, QueryHashRule, Vonage, is_loopback_url};
 
 use crate::call::{CallConfig, Endpointing};
-use crate::server::api::token::TokenSettings;
 use crate::types::Rate;
 
 /// Everything that can be configured.
@@ -130,15 +135,6 @@ impl Default for Server {
             live_backlog_max: 4_096,
         }
     }
-}
-
-/// `[api]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Api {
-    /// Bearer tokens, each with its scopes: `[[api.tokens]]`. Without any, only this
-    /// machine is answered, and only while `server.listen` is a loopback address.
-    pub tokens: Vec<TokenSettings>,
 }
 
 /// `[call]`
@@ -293,6 +289,8 @@ pub struct Sinks {
     pub kafka: KafkaSink,
     /// What waits for each sink.
     pub outbox: OutboxSection,
+    /// What waits on disk.
+    pub spool: SpoolSection,
 }
 
 /// `[sink.file]`
@@ -309,45 +307,11 @@ impl Default for FileSink {
     }
 }
 
-/// `[sink.kafka]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaSink {
-    /// Brokers, `host:port` separated by commas; empty for no Kafka.
-    pub bootstrap: String,
-    /// Topic for all events.
-    pub topic: String,
-    /// Create the topic when it is missing; else its absence is an error.
-    pub create_topic: bool,
-    /// Partitions of a topic that we create.
-    pub partitions: u16,
-    /// Replicas of a topic that we create; 0 for the broker's default.
-    pub replication: u16,
-    /// File for records that the broker refuses for good, with the reason.
-    pub dead_letters: PathBuf,
-    /// Any librdkafka property, set last.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Default for KafkaSink {
-    fn default() -> Self {
-        Self {
-            bootstrap: String::new(),
-            topic: "sidetone.events".to_owned(),
-            create_topic: true,
-            partitions: 12,
-            replication: 0,
-            dead_letters: PathBuf::from("sidetone-dead-letters.jsonl"),
-            properties: BTreeMap::new(),
-        }
-    }
-}
-
 /// `[sink.outbox]`: queues in memory, one pair for each sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboxSection {
-    /// Durable events that wait. At three quarters new legs are refused.
+    /// Durable events that wait; with a spool, for it. At three quarters new legs are refused.
     pub durable_max: usize,
     /// Ephemeral events that wait; beyond it the oldest goes.
     pub ephemeral_max: usize,

@@ -14,7 +14,7 @@
 //!
 //! Webhooks come late, twice, out of order or never. So nothing here is a chain of states
 //! that one missing event could break: a call is a set of facts, each learned at most
-//! once, and what is to be done follows from the facts known ([`call`]). What no webhook
+//! once, and what is to be done follows from the facts known (`call.rs`). What no webhook
 //! told is asked for ([`Centre`] sweeps).
 //!
 //! Invariants, held by property tests over webhooks in any order:
@@ -39,7 +39,7 @@ mod settings;
 
 pub use self::bucket::Bucket;
 pub use self::call::CallState;
-pub use self::centre::{Asked, CallView, Centre, Now, Outcome, Output, Request, UnknownCall};
+pub use self::centre::{Asked, CallView, Centre, Footprint, Now, Outcome, Output, Request, UnknownCall};
 pub use self::flow::{BadFlow, Flow, Listen, Pattern, Target, choose};
 pub use self::hours::{BadHours, Hours};
 pub use self::plan::{EVENT_PATH, MEDIA_PATH, MediaPass, Tag, fallback};

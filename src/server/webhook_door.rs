@@ -84,7 +84,7 @@ impl Door {
     /// Judges a webhook; `authorization` is the header's value.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// Why, in `Refused`.
     pub fn admit(
         &self,
         authorization: Option<&str>,

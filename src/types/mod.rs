@@ -16,7 +16,7 @@ pub mod time;
 pub mod transcript;
 
 pub use fault::{BuildError, DropReason, Fault, PeerFault};
-pub use id::{ConversationId, LegId, SegmentId};
+pub use id::{BadId, ConversationId, LegId, SegmentId};
 pub use private::Private;
 pub use rate::Rate;
 pub use segment::{Reply, Segment, SegmentKind};

@@ -1,7 +1,7 @@
 //! Every error of our API, as `application/problem+json` (RFC 9457).
 //!
 //! Handlers answer with a [`Problem`]; what the web framework itself refuses is given
-//! the same shape by [`shape`], so that a client has one kind of error to read.
+//! the same shape by `shape`, so that a client has one kind of error to read.
 
 use axum::Json;
 use axum::body::Body;
