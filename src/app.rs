@@ -174,6 +174,17 @@ fn voice_api(config: &Config) -> Result<Option<VoiceApi>, StartError> {
     Ok(Some(VoiceApi { client: client(vonage.client())?, creator: client(once)? }))
 }
 
+/// What the controller would be told if this configuration were served where it says:
+/// to look at beforehand.
+///
+/// # Errors
+/// [`StartError::Media`], which names the keys to set.
+pub fn controller_settings(config: &Config) -> Result<control::Settings, StartError> {
+    let (_, keys) = media_keys(config)?;
+    let source = config.server.name.as_str().into();
+    Ok(control_settings(config, config.server.listen, keys, source, config.vonage.has_api()))
+}
+
 /// What the controller's core is told.
 fn control_settings(
     config: &Config,
