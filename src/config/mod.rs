@@ -29,7 +29,7 @@ pub use media::{Media, Playback};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
 pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
-pub use vonage::{Account, Control, QueryHashRule, Vonage};
+pub use vonage::{Account, Control, QueryHashRule, Vonage, is_loopback_url};
 
 use crate::call::{CallConfig, Endpointing};
 use crate::types::Rate;
