@@ -81,7 +81,10 @@ async fn a_vonage_that_knows_us_is_well() {
     // What is secret is masked, wherever it stands.
     let mut config: toml::Table = read(bench.folder.path(), "gateway.toml").parse().unwrap();
     let secret = |table: &toml::Table, key: &str| table[key][0].as_str().unwrap().to_owned();
-    let secrets = [secret(at(&mut config, "vonage.account"), "signature_secrets"), secret(at(&mut config, "media"), "token_keys")];
+    let secrets = [
+        secret(at(&mut config, "vonage.account"), "signature_secrets"),
+        secret(at(&mut config, "media"), "token_keys"),
+    ];
     for secret in secrets {
         assert!(!said.out.contains(&secret), "{}", said.out);
     }
@@ -131,7 +134,8 @@ async fn what_is_wrong_with_vonage_is_named_with_what_was_expected() {
         let said = bench.check(change).await;
         assert_eq!((said.code, said.err.as_str()), (Some(1), ""), "{expected:?}: {said:?}");
         let named = format!("BAD  {:<14} ", expected[0]);
-        let found = said.out.lines().any(|line| line.starts_with(&named) && expected.iter().all(|part| line.contains(part)));
+        let found =
+            said.out.lines().any(|line| line.starts_with(&named) && expected.iter().all(|part| line.contains(part)));
         assert!(found, "{expected:?} is not said:\n{}", said.out);
     }
 }
@@ -151,5 +155,9 @@ async fn the_private_key_may_be_text_and_is_not_shown() {
     assert!(!said.out.contains(key.lines().nth(1).unwrap()), "{}", said.out);
     let both = bench.check(|config| set(config, "vonage", "private_key_pem", key.as_str())).await;
     assert_eq!(both.code, Some(1));
-    assert!(both.out.contains("vonage.private_key_pem is set; expected one of it and vonage.private_key"), "{}", both.out);
+    assert!(
+        both.out.contains("vonage.private_key_pem is set; expected one of it and vonage.private_key"),
+        "{}",
+        both.out
+    );
 }
