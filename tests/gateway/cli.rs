@@ -67,9 +67,10 @@ async fn the_demo_prints_events_and_nothing_else() {
     let ended: Vec<_> = events.iter().filter(|event| kind(event) == "leg.ended.v1").collect();
     assert_eq!(ended.len(), 2);
     for leg in ended {
-        // The platform never sends a short frame, so the last one is filled up.
-        let whole = channel(0).len().div_ceil(160) * 160;
-        assert_eq!(number(leg, "/data/ledger/received"), whole as u64);
+        // How long a socket hears the call depends on when it came and when the call ended.
+        let received = number(leg, "/data/ledger/received");
+        let heard = number(leg, "/data/ledger/transcribed") + number(leg, "/data/ledger/silent");
+        assert_eq!(received, heard, "dropped or paused: {leg}");
         assert_eq!((&leg["data"]["complete"], text(leg, "/data/reason")), (&Value::Bool(true), "hangup"), "{leg}");
         assert!(number(leg, "/data/characteristics/finals") >= 5, "{leg}");
     }
@@ -463,5 +464,6 @@ async fn a_closed_account_is_said_even_of_a_silent_call() {
     check_all(&events);
     let conversation = text(&events[0], "/partitionkey");
     let ended = events.iter().find(|event| is(event, "leg.ended.v1", conversation)).unwrap();
-    assert_eq!(number(ended, "/data/ledger/silent"), 8_000);
+    let received = number(ended, "/data/ledger/received");
+    assert!(received > 0 && number(ended, "/data/ledger/silent") == received, "{ended}");
 }

@@ -20,7 +20,7 @@ use crate::simulator::platform::{Platform, Report, Settings};
 use crate::simulator::stage;
 use crate::simulator::webhook::Signing;
 use crate::sink::{Refusal, Sink};
-use crate::types::Private;
+use crate::types::{Private, Rate};
 use crate::vonage::app_jwt::AppPublicKey;
 
 /// Quiet after the last party left, before the call is told whole.
@@ -41,7 +41,7 @@ pub(super) async fn play(
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let platform = listener.local_addr()?.to_string();
     let secrets = Secrets::new().map_err(Failure)?;
-    let config = gateway(config, &platform, &secrets, speakers.len() > 1);
+    let config = gateway(config, &platform, &secrets, speakers.len() > 1, call.rate);
     let (told, record) = oneshot::channel();
     let mut sinks = app::sinks(&config)?;
     sinks.push(with.sink());
@@ -68,7 +68,7 @@ pub(super) async fn play(
 }
 
 /// The gateway's configuration: the user's, but for what makes it this platform's application.
-fn gateway(config: Config, platform: &str, secrets: &Secrets, agent: bool) -> Config {
+fn gateway(config: Config, platform: &str, secrets: &Secrets, agent: bool, rate: Rate) -> Config {
     let to = match agent {
         true => To { phone: Some(AGENT.to_owned()), ..To::default() },
         false => To { socket: true, ..To::default() },
@@ -90,7 +90,13 @@ fn gateway(config: Config, platform: &str, secrets: &Secrets, agent: bool) -> Co
             ..Vonage::default()
         },
         media: Media { token_keys: vec![Secret::new(&secrets.token_key)], ..Media::default() },
-        control: Control { linger_ms: ms(LINGER), linger_max_ms: ms(LINGER_MAX), ..Control::default() },
+        control: Control {
+            linger_ms: ms(LINGER),
+            linger_max_ms: ms(LINGER_MAX),
+            // The recording's own: nothing is resampled that need not be.
+            media_rate_hz: rate.hz(),
+            ..Control::default()
+        },
         flow: vec![FlowSection {
             name: "demo".to_owned(),
             greeting: Some("Welcome.".to_owned()),
