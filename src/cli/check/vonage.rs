@@ -159,7 +159,8 @@ async fn reach(url: &str) -> Result<String, String> {
         Err(error) => Err(error),
     };
     match sent {
-        Ok(answer) if matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::GONE) => {
+        // A server that only knows GET is well; one that wants to know who asks is not.
+        Ok(answer) if answer.status().is_client_error() && answer.status() != StatusCode::METHOD_NOT_ALLOWED => {
             Err(format!("is not at {host}, which answers {}; expected a file that Vonage can fetch", answer.status()))
         }
         Ok(_) => Ok(format!("{host} answers")),
