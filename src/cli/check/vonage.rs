@@ -188,3 +188,39 @@ async fn ask(vonage: &Vonage, key: AppKey) -> Result<String, String> {
         Err(error) => Err(format!("vonage.api_base is {base}: {error}; expected the Voice API")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(toml: &str) -> Result<String, String> {
+        let config: Config = toml::from_str(toml).unwrap();
+        public_url(&app::controller_settings(&config).unwrap(), &config.vonage)
+    }
+
+    #[test]
+    fn the_public_url_is_one_that_vonage_reaches() {
+        let real = "[vonage]\nunsigned = true\nprivate_key = \"x\"\n[server]\n";
+        for (url, good) in [
+            ("https://calls.example", true),
+            ("http://calls.example", false),
+            ("https://localhost:8080", false),
+            ("http://127.0.0.1:8080", false),
+            ("", false),
+        ] {
+            let said = said(&format!("{real}public_url = {url:?}"));
+            assert_eq!(said.is_ok(), good, "{url}: {said:?}");
+        }
+        let offline = "[vonage]\nunsigned = true\nprivate_key = \"x\"\napi_base = \"http://localhost:1\"\n[server]\n";
+        let said = said(&format!("{offline}public_url = \"http://[::1]:8080\""));
+        assert!(said.unwrap().contains("media sockets at ws://[::1]:8080/media (good for development"));
+    }
+
+    #[test]
+    fn bare_media_sockets_are_not_asked_about_vonage() {
+        assert!(!is_configured(&Config::default()));
+        for toml in ["[vonage]\nunsigned = true", "[[flow]]\nname = \"a\""] {
+            assert!(is_configured(&toml::from_str(toml).unwrap()), "{toml}");
+        }
+    }
+}
