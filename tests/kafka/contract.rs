@@ -72,7 +72,7 @@ fn a_missing_topic_is_named_and_its_events_wait_for_it() {
     let played = playing.wait_with_output().unwrap();
     assert!(played.status.success());
     let printed = lines(&played.stdout);
-    let records = broker.records(&topic, |records| has_record(records));
+    let records = broker.records(&topic, has_record);
     assert_eq!(durable(&records), printed.iter().filter(|event| event.get("sub").is_none()).count());
     assert_complete(&records);
 }
@@ -96,7 +96,7 @@ fn a_broker_killed_and_restarted_in_a_call_costs_no_event() {
     let played = playing.wait_with_output().unwrap();
     assert!(played.status.success());
     let printed = lines(&played.stdout);
-    let records = broker.records(&topic, |records| has_record(records));
+    let records = broker.records(&topic, has_record);
     assert_complete(&records);
     let at_broker: HashSet<_> = records.iter().map(|record| record.header("ce_id").to_owned()).collect();
     for event in printed.iter().filter(|event| event.get("sub").is_none()) {
@@ -113,7 +113,7 @@ fn what_the_broker_refuses_for_good_is_set_aside_with_the_reason() {
     std::fs::write(
         &config,
         format!(
-            "[sink.kafka]\ntopic = {topic:?}\ndead_letters = {dead:?}\nproperties = {{ \"message.max.bytes\" = \"1000\" }}\n\
+            "[sink.kafka]\ntopic = {topic:?}\ndead_letters = {dead:?}\nproperties = {{ \"message.max.bytes\" = \"1400\" }}\n\
              [asr.scripted]\ntexts = [{:?}]\n",
             "a long story ".repeat(200)
         ),
@@ -123,7 +123,7 @@ fn what_the_broker_refuses_for_good_is_set_aside_with_the_reason() {
     let played = demo(folder.path(), &arguments, &[]).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);
-    let large = large(&printed, 1_000);
+    let large = large(&printed, 1_400);
     let buried = lines(&std::fs::read(&dead).unwrap());
     assert_eq!(buried.len(), large.len());
     for line in &buried {

@@ -183,8 +183,14 @@ impl Record {
     }
 }
 
-pub(crate) fn ended(records: &[Record]) -> usize {
-    records.iter().filter(|record| record.header("ce_type") == "leg.ended.v1").count()
+/// Whether the last event of the call is among them.
+pub(crate) fn has_record(records: &[Record]) -> bool {
+    records.iter().any(|record| record.header("ce_type") == "call.record.v1")
+}
+
+/// How many are durable.
+pub(crate) fn durable(records: &[Record]) -> usize {
+    records.iter().filter(|record| record.is_durable()).count()
 }
 
 /// The product, with a transcriber that needs no model.
@@ -209,12 +215,16 @@ pub(crate) fn lines(output: &[u8]) -> Vec<Value> {
         .collect()
 }
 
-/// What was heard, by the events' ids. Never none.
-pub(crate) fn finals(printed: &[Value]) -> HashMap<&str, &Value> {
-    let finals = printed.iter().filter(|event| event["type"] == "transcript.final.v1");
-    let finals: HashMap<_, _> = finals.map(|event| (event["id"].as_str().unwrap(), event)).collect();
-    assert!(!finals.is_empty());
-    finals
+/// The durable events with more than so many bytes of data, by their ids: with a long text
+/// each final, and the call's record. Never none of either.
+pub(crate) fn large(printed: &[Value], bytes: usize) -> HashMap<&str, &Value> {
+    let is_large = |event: &&Value| event.get("sub").is_none() && event["data"].to_string().len() > bytes;
+    let large: HashMap<_, _> =
+        printed.iter().filter(is_large).map(|event| (event["id"].as_str().unwrap(), event)).collect();
+    for kind in ["transcript.final.v1", "call.record.v1"] {
+        assert!(large.values().any(|event| event["type"] == kind), "no {kind} is large");
+    }
+    large
 }
 
 pub(crate) fn topic(test: &str) -> String {
