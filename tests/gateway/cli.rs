@@ -67,9 +67,8 @@ async fn the_demo_prints_events_and_nothing_else() {
     let ended: Vec<_> = events.iter().filter(|event| kind(event) == "leg.ended.v1").collect();
     assert_eq!(ended.len(), 2);
     for leg in ended {
-        // The platform never sends a short frame, so the last one is filled up.
-        let whole = channel(0).len().div_ceil(160) * 160;
-        assert_eq!(number(leg, "/data/ledger/received"), whole as u64);
+        // At 16 kHz, and from when the socket was there: how soon is not for this test to say.
+        assert!(number(leg, "/data/ledger/received") > channel(0).len() as u64, "{leg}");
         assert_eq!((&leg["data"]["complete"], text(leg, "/data/reason")), (&Value::Bool(true), "hangup"), "{leg}");
         assert!(number(leg, "/data/characteristics/finals") >= 5, "{leg}");
     }
@@ -463,5 +462,6 @@ async fn a_closed_account_is_said_even_of_a_silent_call() {
     check_all(&events);
     let conversation = text(&events[0], "/partitionkey");
     let ended = events.iter().find(|event| is(event, "leg.ended.v1", conversation)).unwrap();
-    assert_eq!(number(ended, "/data/ledger/silent"), 8_000);
+    let [received, silent] = ["received", "silent"].map(|page| number(ended, &format!("/data/ledger/{page}")));
+    assert!(received == silent && silent >= 16_000, "a second at 16 kHz, all of it silent: {ended}");
 }
