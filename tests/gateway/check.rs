@@ -121,7 +121,7 @@ async fn what_is_wrong_with_vonage_is_named_with_what_was_expected() {
         (set("server", "public_url", "http://calls.example"), &["public url", "without TLS; expected https://host"]),
         (set("flow.to", "phone", "the desk"), &["flow", "\"support\": to: [0].endpoint[0].number"]),
         (set("flow", "hold_music", "http://127.0.0.1:1/hold.mp3"), &["hold music", "no connection", "expected a host"]),
-        (set("flow", "hold_music", &music), &["hold music", "which answers 401", "expected a file"]),
+        (set("flow", "hold_music", &music), &["hold music", "127.0.0.1, which answers 4", "expected a file"]),
         (
             Box::new(|config| {
                 at(config, "server").insert("listen".into(), "0.0.0.0:0".into());

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use reqwest::{StatusCode, Url};
+use reqwest::Url;
 use uuid::Uuid;
 
 use super::super::runtime;
@@ -155,15 +155,15 @@ async fn reach(url: &str) -> Result<String, String> {
     let client = reqwest::Client::builder().timeout(HOST_TIMEOUT);
     let client = if is_loopback_url(url) { client.no_proxy() } else { client };
     let sent = match client.build() {
-        Ok(client) => client.head(url).send().await,
+        // As Vonage does it; the file itself is left where it is.
+        Ok(client) => client.get(url).send().await,
         Err(error) => Err(error),
     };
     match sent {
-        // A server that only knows GET is well; one that wants to know who asks is not.
-        Ok(answer) if answer.status().is_client_error() && answer.status() != StatusCode::METHOD_NOT_ALLOWED => {
-            Err(format!("is not at {host}, which answers {}; expected a file that Vonage can fetch", answer.status()))
+        Ok(answer) if !answer.status().is_success() => {
+            Err(format!("is at {host}, which answers {}; expected a file that Vonage can fetch", answer.status()))
         }
-        Ok(_) => Ok(format!("{host} answers")),
+        Ok(_) => Ok(format!("{host} has it")),
         Err(error) => {
             let why = RestError::from(error);
             Err(format!("is at {host}: {why}; expected a host that Vonage can fetch from"))

@@ -17,6 +17,7 @@ use crate::audio::wav::Wav;
 use crate::config::{Account, Config, Control, FlowSection, Media, Secret, To, Vonage};
 use crate::event::{Body, Event};
 use crate::simulator::platform::{Platform, Report, Settings};
+use crate::simulator::script::AudioOffset;
 use crate::simulator::stage;
 use crate::simulator::webhook::Signing;
 use crate::sink::{Refusal, Sink};
@@ -50,7 +51,11 @@ pub(super) async fn play(
     app.warm().await?;
     let here = app.address();
     with.announce(&call, &format!("as a call: an offline Vonage on {platform}, a gateway on {here}"))?;
-    let (script, voices) = stage::recorded_call(name, call, speakers)?;
+    let (mut script, voices) = stage::recorded_call(name, call, speakers)?;
+    if speakers.len() == 1 {
+        // Who speaks to nobody but us shall not speak into the greeting.
+        script.calls.iter_mut().for_each(|call| call.caller.audio_offset = AudioOffset::Heard);
+    }
     let settings = vonage(&format!("http://{here}/v1/vonage"), &secrets, with.speed)?;
     let platform = Platform::start_on(listener, settings).await?;
     let report = platform.run(&script, &voices).await;
