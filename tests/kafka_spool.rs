@@ -243,18 +243,26 @@ fn published(folder: &Path) -> Vec<Value> {
     all.into_iter().filter(|event| event.get("sub").is_none()).collect()
 }
 
-/// What a consumer that drops repeated ids sees of each subject is numbered from 1
-/// without gaps, in order, on one partition, and is what was published.
+/// The durable records, each once: what a consumer sees that drops repeated ids.
+fn each_once<'a>(records: &'a [Record]) -> impl Iterator<Item = &'a Record> {
+    let mut seen: HashSet<&'a str> = HashSet::new();
+    let durable = records.iter().filter(|record| !record.headers.contains_key("ce_sub"));
+    durable.filter(move |record| seen.insert(record.header("ce_id")))
+}
+
+fn seq(record: &Record) -> u64 {
+    record.header("ce_seq").parse().unwrap()
+}
+
+/// What such a consumer sees of each subject is numbered from 1 without gaps, in order, on
+/// one partition, and is what was published.
 fn prove(records: &[Record], published: &[Value]) {
     prove_but_for_order(records, published);
-    let mut seen = HashSet::new();
     let mut last: HashMap<&str, u64> = HashMap::new();
-    for record in records.iter().filter(|record| !record.headers.contains_key("ce_sub")) {
-        if seen.insert(record.header("ce_id")) {
-            let last = last.entry(record.header("ce_subject")).or_default();
-            assert_eq!(record.header("ce_seq").parse::<u64>().unwrap(), *last + 1, "{}", record.header("ce_id"));
-            *last += 1;
-        }
+    for record in each_once(records) {
+        let last = last.entry(record.header("ce_subject")).or_default();
+        assert_eq!(seq(record), *last + 1, "{}", record.header("ce_id"));
+        *last += 1;
     }
 }
 
@@ -262,16 +270,14 @@ fn prove(records: &[Record], published: &[Value]) {
 /// may arrive before what it refused a moment earlier: `ce_seq` tells.
 fn prove_but_for_order(records: &[Record], published: &[Value]) {
     let by_id: HashMap<&str, &Value> = published.iter().map(|event| (text(event, "/id"), event)).collect();
-    let mut seen = HashSet::new();
+    let seen: HashSet<&str> = each_once(records).map(|record| record.header("ce_id")).collect();
     let mut subjects: BTreeMap<&str, (i32, Vec<u64>)> = BTreeMap::new();
-    for record in records.iter().filter(|record| !record.headers.contains_key("ce_sub")) {
-        if seen.insert(record.header("ce_id")) {
-            let (partition, seqs) = subjects.entry(record.header("ce_subject")).or_insert((record.partition, vec![]));
-            assert_eq!(record.partition, *partition, "{}", record.header("ce_id"));
-            seqs.push(record.header("ce_seq").parse().unwrap());
-            if let Some(event) = by_id.get(record.header("ce_id")) {
-                assert_eq!(record.value, event["data"], "{}", record.header("ce_id"));
-            }
+    for record in each_once(records) {
+        let (partition, seqs) = subjects.entry(record.header("ce_subject")).or_insert((record.partition, vec![]));
+        assert_eq!(record.partition, *partition, "{}", record.header("ce_id"));
+        seqs.push(seq(record));
+        if let Some(event) = by_id.get(record.header("ce_id")) {
+            assert_eq!(record.value, event["data"], "{}", record.header("ce_id"));
         }
     }
     for (subject, (_, seqs)) in &mut subjects {
