@@ -83,7 +83,7 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
             Some((backend.name(), backend.build(&config.sentiment.table(name))?))
         }
     };
-    Ok(Engines { asr_name: backend.name(), asr: engine, scorer })
+    Ok(Engines { asr_name: backend.name(), asr: engine, fall_back: Vec::new(), fail_over: Default::default(), scorer })
 }
 
 /// The detector that a configuration names.

@@ -5,19 +5,51 @@
 //! below runs every entry through the same paces.
 //!
 //! A [`Backend`] is the entry in the list; it builds an [`Engine`] once, from its
-//! own table of the configuration; the engine opens one [`Transcriber`] for each
-//! inference thread, on that thread. A transcriber need not be `Send`.
+//! own table of the configuration. An engine works in one of two ways:
+//!
+//! ```text
+//! Local    here, on the inference threads: each opens a Transcriber of its own
+//! Remote   elsewhere, over the network: a future for each utterance, no thread of ours
+//! ```
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::types::{BuildError, Fault, SegmentKind, Transcript};
+use futures_util::future::BoxFuture;
 
+use crate::types::{BuildError, Fault, LegId, SegmentId, SegmentKind, Transcript};
+
+mod assemblyai;
+mod deepgram;
 mod moonshine;
+mod openai;
+mod remote;
 mod scripted;
+mod vosk;
+
+pub use self::remote::Terms;
 
 /// Every transcriber, in the order it is listed to people. The first is the default.
-pub static BACKENDS: &[&dyn Backend] = &[&moonshine::Moonshine, &scripted::Scripted];
+pub static BACKENDS: &[&dyn Backend] = &[
+    &moonshine::Moonshine,
+    &openai::OpenAi,
+    &deepgram::Deepgram,
+    &assemblyai::AssemblyAi,
+    &vosk::Vosk,
+    &scripted::Scripted,
+];
+
+/// Keys of `[asr]` that are not backends, so that no backend may be called so.
+pub const RESERVED: [&str; 8] = [
+    "backend",
+    "fall_back",
+    "attempt_timeout_ms",
+    "total_timeout_ms",
+    "attempts_max",
+    "hedge_after_ms",
+    "breaker",
+    "shadow",
+];
 
 /// The entry of one transcriber in [`BACKENDS`].
 pub trait Backend: Sync {
@@ -37,16 +69,72 @@ pub trait Backend: Sync {
     ///
     /// # Errors
     /// Names the key, file or value that is wrong and the remedy.
-    fn build(&self, settings: &toml::Table, model: Option<&Path>) -> Result<Arc<dyn Engine>, BuildError>;
+    fn build(&self, settings: &toml::Table, model: Option<&Path>) -> Result<Engine, BuildError>;
 }
 
-/// A backend made ready for use by any number of threads.
-pub trait Engine: Send + Sync {
+/// A backend made ready for use.
+#[derive(Clone)]
+pub enum Engine {
+    /// It works on our inference threads.
+    Local(Arc<dyn Local>),
+    /// It works elsewhere.
+    Remote(Arc<dyn Remote>),
+}
+
+impl Engine {
+    /// Opens a transcriber of a local engine, on the thread that will use it.
+    ///
+    /// # Errors
+    /// As [`Backend::build`]; and for a remote engine, which has none.
+    pub fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
+        match self {
+            Self::Local(engine) => engine.open(),
+            Self::Remote(_) => Err(BuildError::new(
+                "asr",
+                "a remote transcriber cannot be used here",
+                "set asr.backend to one that works on this machine; `sidetone backends` lists them",
+            )),
+        }
+    }
+}
+
+/// A local backend made ready for use by any number of threads.
+pub trait Local: Send + Sync {
     /// Opens one transcriber, on the thread that will use it.
     ///
     /// # Errors
     /// As [`Backend::build`].
     fn open(&self) -> Result<Box<dyn Transcriber>, BuildError>;
+}
+
+/// What a remote engine is given: an utterance whole, or so far.
+#[derive(Debug, Clone)]
+pub struct Speech {
+    /// The leg it was heard on.
+    pub leg: LegId,
+    /// Its number on that leg: a partial and the final it grows into have one.
+    pub segment: SegmentId,
+    /// Whole or so far.
+    pub kind: SegmentKind,
+    /// Mono, 16 kHz, as it was heard: levels are the remote engine's affair.
+    pub samples: Arc<Vec<i16>>,
+}
+
+/// A backend that works elsewhere. Everything about it is bounded: the time of an answer and
+/// its size, the connections, what waits for them.
+pub trait Remote: Send + Sync {
+    /// Its bounds.
+    fn terms(&self) -> Terms;
+
+    /// Transcribes one utterance. Dropping the future gives the utterance up. A `Partial`
+    /// is refused with [`Fault::Overload`] rather than made to wait.
+    ///
+    /// Gives what [`Transcriber::transcribe`] gives, or the fault by its name.
+    fn transcribe(&self, speech: Speech) -> BoxFuture<'_, Result<Transcript, Fault>>;
+
+    /// Looks whether it can be reached and takes our key, without transcribing anything.
+    /// Gives what there is to say of it.
+    fn check(&self) -> BoxFuture<'_, Result<String, Fault>>;
 }
 
 /// One inference thread's own transcriber.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Backend, Engine, Transcriber};
+use super::{Backend, Engine, Local, Transcriber};
 use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript, Word, settings};
 
@@ -62,7 +62,7 @@ impl Backend for Scripted {
         "answers from a list, whatever was said; for tests and demonstrations"
     }
 
-    fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Arc<dyn Engine>, BuildError> {
+    fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
         let settings: Settings = settings(NAME, table)?;
         if settings.texts.is_empty() {
             return Err(BuildError::new(NAME, "texts = []", "expected one text or more"));
@@ -74,13 +74,13 @@ impl Backend for Scripted {
                 format!("expected 0 to {DELAY_MAX}"),
             ));
         }
-        Ok(Arc::new(Script(Arc::new(settings))))
+        Ok(Engine::Local(Arc::new(Script(Arc::new(settings)))))
     }
 }
 
 struct Script(Arc<Settings>);
 
-impl Engine for Script {
+impl Local for Script {
     fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
         Ok(Box::new(Self(Arc::clone(&self.0))))
     }

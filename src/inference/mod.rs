@@ -1,30 +1,46 @@
-//! Transcription on threads of its own, away from the sockets.
+//! Transcription, away from the sockets: on threads of its own, or elsewhere.
 //!
 //! ```text
-//! leg task ──submit──► Queue (bounded, finals before partials) ──► worker thread
-//!    ▲                    │ refuses, sheds                           │ level → transcribe → score
-//!    └──────── Reply ◄────┴──────────────────────────────────────────┘
+//!                 only one transcriber, and it works here
+//! leg task ──submit──────────────────────────────► Queue ──► worker thread
+//!    ▲          │ more of them, or remote ones       ▲          │ level → transcribe
+//!    │          ▼                                    │          │        → score
+//!    │        Chain ── a task for each segment:  ────┤ local    │
+//!    │          ▲      who is asked, who next        │          │
+//!    │          │                                    │ text     │
+//!    │          └──── Lane: breaker, bounds ──► remote engine   │
+//!    └── Reply ◄── refuses, sheds ◄─────────────────────────────┘
 //! ```
 //!
 //! Invariant: nobody who submits ever waits. A segment is taken or refused at
-//! once, and the place for its reply is reserved before it is taken, so that a
-//! worker never waits either.
+//! once, and the place for its reply is reserved before it is taken, so that whoever
+//! answers never waits either. No remote transcriber occupies a thread.
 
+pub mod breaker;
 mod buffers;
+mod chain;
+pub mod course;
+mod job;
+mod lane;
 mod queue;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
+use self::breaker::Standing;
 pub use self::buffers::BufferPool;
+pub use self::chain::FailOver;
+use self::chain::Chain;
+use self::job::{Job, To};
 use self::queue::Queue;
 pub use self::queue::{Backlog, Limits};
-use crate::asr;
+use crate::asr::Engine;
 use crate::sentiment::Scorer;
-use crate::types::{BuildError, Fault, Reply, Segment};
+use crate::types::{BuildError, Fault, Moment, Reply, Segment, SegmentKind};
 
 /// Gives a leg's reply to whoever runs the leg. Boxed, as each leg's channel holds room
 /// for some thirty from its start.
@@ -36,23 +52,41 @@ pub struct Engines {
     /// Name of the transcriber.
     pub asr_name: &'static str,
     /// The transcriber.
-    pub asr: Arc<dyn asr::Engine>,
+    pub asr: Engine,
+    /// Those that are asked when it fails, in order.
+    pub fall_back: Vec<(&'static str, Engine)>,
+    /// How failures are treated.
+    pub fail_over: FailOver,
     /// Name of the sentiment backend and the backend, if any.
     pub scorer: Option<(&'static str, Arc<dyn Scorer>)>,
 }
 
-/// A segment on its way through the queue.
-struct Job {
-    segment: Segment,
-    submitted: std::time::Instant,
-    reply: ReplySlot,
+impl Engines {
+    /// All transcribers, in the order they are asked in.
+    pub fn chain(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
+        let others = self.fall_back.iter().map(|(name, engine)| (*name, engine));
+        std::iter::once((self.asr_name, &self.asr)).chain(others)
+    }
 }
 
-impl Job {
-    fn refuse(self, fault: Fault, buffers: &BufferPool) {
-        let refusal = Reply::refused(&self.segment, fault);
-        self.reply.send(Box::new(refusal));
-        crate::call::Buffers::give(buffers, self.segment.samples);
+/// The clock of what is under way.
+#[derive(Debug, Clone, Copy)]
+struct Clock(Instant);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock {
+    fn now(self) -> Moment {
+        Moment::default() + self.0.elapsed()
+    }
+
+    /// The same moment for tokio's timers.
+    fn instant(self, moment: Moment) -> tokio::time::Instant {
+        (self.0 + moment.since(Moment::default())).into()
     }
 }
 
@@ -70,20 +104,31 @@ pub enum Readiness {
 /// The inference threads and their queue.
 pub struct Pool {
     queue: Arc<Queue>,
+    /// Where there is more than one local transcriber.
+    chain: Option<Arc<Chain>>,
     readiness: watch::Receiver<Readiness>,
     buffers: Arc<BufferPool>,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Pool {
-    /// Starts `threads` workers, each of which opens and warms its own transcriber.
+    /// Starts `threads` workers, each of which opens and warms its own transcribers. With more
+    /// than one transcriber, or a remote one, it must be called on a tokio runtime.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system gives no thread, or there is no runtime where one is needed.
     pub fn start(engines: &Engines, threads: usize, limits: Limits, buffers: Arc<BufferPool>) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new(limits));
         let (report, readiness) = watch::channel(Readiness::Warming);
         let report = Arc::new(worker::Warmth::new(report, threads));
+        let alone = engines.fall_back.is_empty() && matches!(engines.asr, Engine::Local(_));
+        let chain = match alone {
+            true => None,
+            false => {
+                let runtime = tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?;
+                Some(Chain::new(engines, limits, Arc::clone(&queue), Arc::clone(&buffers), runtime))
+            }
+        };
         let workers: Vec<_> = (0..threads)
             .map(|n| {
                 let (engines, queue) = (engines.clone(), Arc::clone(&queue));
@@ -93,7 +138,7 @@ impl Pool {
                     .spawn(move || worker::run(&engines, &queue, &report, &buffers))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { queue, readiness, buffers, workers: Mutex::new(workers) })
+        Ok(Self { queue, chain, readiness, buffers, workers: Mutex::new(workers) })
     }
 
     /// Takes a segment; its reply goes to `replies`, a refusal too. Never waits.
@@ -103,22 +148,37 @@ impl Pool {
     /// # Errors
     /// The segment, when `replies` is full or closed.
     pub fn submit(&self, segment: Segment, replies: &mpsc::Sender<Box<Reply>>) -> Result<(), Segment> {
-        match replies.clone().try_reserve_owned() {
-            Ok(reply) => {
-                let job = Job { segment, submitted: std::time::Instant::now(), reply };
+        let Ok(slot) = replies.clone().try_reserve_owned() else { return Err(segment) };
+        match &self.chain {
+            // A partial never goes to another, so it needs nobody to look after it.
+            Some(chain) if segment.kind == SegmentKind::Final || !chain.begins_here() => chain.submit(segment, slot),
+            _ => {
+                let Segment { id, kind, samples, .. } = segment;
+                let to = To::Leg(id, slot);
+                let job = Job { kind, samples: Arc::new(samples), backend: 0, submitted: Instant::now(), to };
                 if let Err(job) = self.queue.push(job, &self.buffers) {
                     job.refuse(Fault::Overload, &self.buffers);
                 }
-                Ok(())
             }
-            Err(_) => Err(segment),
         }
+        Ok(())
     }
 
     /// What waits now.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
-        self.queue.backlog()
+        let mut backlog = self.queue.backlog();
+        if let Some(chain) = &self.chain {
+            // What waits for a thread is under way too.
+            (backlog.finals, backlog.audio_s) = chain.under_way();
+        }
+        backlog
+    }
+
+    /// How each transcriber stands, by name; nothing where there is one only, and it is here.
+    #[must_use]
+    pub fn standings(&self) -> Vec<(&'static str, Standing)> {
+        self.chain.iter().flat_map(|chain| chain.standings()).collect()
     }
 
     /// Whether the workers are of use yet; watch it for changes.
@@ -129,6 +189,9 @@ impl Pool {
 
     /// Refuses what waits, lets the workers finish what they hold, and joins them.
     pub fn stop(&self) {
+        if let Some(chain) = &self.chain {
+            chain.stop();
+        }
         self.queue.close(&self.buffers);
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         for worker in workers {

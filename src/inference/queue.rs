@@ -1,12 +1,14 @@
 //! What waits for a worker, bounded; finals before partials.
 //!
 //! Under load partials give way first: one is taken only while no final waits,
-//! and a final that comes sheds the partials that wait.
+//! and a final that comes sheds the partials that wait. A text that came from elsewhere goes
+//! before all: it takes next to no time, and there are no more of them than segments under way.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{BufferPool, Job};
+use super::job::{Job, Text, Work};
+use super::BufferPool;
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{Fault, SegmentKind};
 
@@ -32,6 +34,7 @@ pub struct Backlog {
 
 #[derive(Default)]
 struct State {
+    texts: VecDeque<Text>,
     finals: VecDeque<Job>,
     partials: VecDeque<Job>,
     samples: u64,
@@ -60,9 +63,9 @@ impl Queue {
         if state.closed {
             return Err(job);
         }
-        let shed = match job.segment.kind {
+        let shed = match job.kind {
             SegmentKind::Final => {
-                let samples = state.samples + job.segment.samples.len() as u64;
+                let samples = state.samples + job.samples.len() as u64;
                 // An empty queue takes any segment, however small the bound.
                 if !state.finals.is_empty() && samples > self.limits.audio_max_s * u64::from(PIPELINE_HZ) {
                     return Err(job);
@@ -87,16 +90,30 @@ impl Queue {
         Ok(())
     }
 
-    /// The next job; waits for one. `None` once the queue is closed.
-    pub(super) fn pop(&self) -> Option<Job> {
+    /// Adds a text that came from elsewhere; it is dropped, and whoever waits told so, once
+    /// the queue is closed.
+    pub(super) fn push_text(&self, text: Text) {
+        let mut state = self.state();
+        if !state.closed {
+            state.texts.push_back(text);
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
+    /// What to do next; waits for something. `None` once the queue is closed.
+    pub(super) fn pop(&self) -> Option<Work> {
         let mut state = self.state();
         loop {
+            if let Some(text) = state.texts.pop_front() {
+                return Some(Work::Finish(text));
+            }
             if let Some(job) = state.finals.pop_front() {
-                state.samples -= job.segment.samples.len() as u64;
-                return Some(job);
+                state.samples -= job.samples.len() as u64;
+                return Some(Work::Decode(job));
             }
             if let Some(job) = state.partials.pop_front() {
-                return Some(job);
+                return Some(Work::Decode(job));
             }
             if state.closed {
                 return None;
@@ -110,6 +127,7 @@ impl Queue {
         let mut state = self.state();
         state.closed = true;
         state.samples = 0;
+        state.texts.clear();
         let waiting: Vec<Job> =
             std::mem::take(&mut state.finals).into_iter().chain(std::mem::take(&mut state.partials)).collect();
         drop(state);
@@ -133,8 +151,11 @@ impl Queue {
 mod tests {
     use tokio::sync::mpsc;
 
+    use std::sync::Arc;
+
+    use super::super::job::To;
     use super::*;
-    use crate::types::{LegId, MediaTime, Moment, Reply, Segment, SegmentId};
+    use crate::types::{Reply, SegmentId};
 
     struct Bench {
         queue: Queue,
@@ -151,20 +172,19 @@ mod tests {
 
     impl Bench {
         fn push(&self, id: u64, kind: SegmentKind, seconds: usize) -> bool {
-            let segment = Segment {
-                leg: LegId::parse("leg").unwrap(),
-                id: SegmentId(id),
-                kind,
-                samples: vec![0; seconds * 16_000],
-                start: MediaTime(0),
-                cut_at: Moment(0),
-            };
-            let reply = self.sender.clone().try_reserve_owned().unwrap();
-            self.queue.push(Job { segment, submitted: std::time::Instant::now(), reply }, &self.buffers).is_ok()
+            let slot = self.sender.clone().try_reserve_owned().unwrap();
+            let samples = Arc::new(vec![0; seconds * 16_000]);
+            let to = To::Leg(SegmentId(id), slot);
+            self.queue
+                .push(Job { kind, samples, backend: 0, submitted: std::time::Instant::now(), to }, &self.buffers)
+                .is_ok()
         }
 
         fn popped(&self) -> u64 {
-            self.queue.pop().unwrap().segment.id.0
+            match self.queue.pop() {
+                Some(Work::Decode(Job { to: To::Leg(id, _), .. })) => id.0,
+                _ => panic!("no leg's job"),
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! One inference thread: opens a transcriber, warms it, serves the queue.
+//! One inference thread: opens its transcribers, warms them, serves the queue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::job::{Finished, Job, Text, To, Work, give_back};
 use super::queue::Queue;
-use super::{BufferPool, Engines, Job, Readiness};
-use crate::asr::Transcriber;
+use super::{BufferPool, Engines, Readiness};
+use crate::asr::{Engine, Transcriber};
 use crate::audio::level;
-use crate::call::Buffers as _;
 use crate::telemetry;
 use crate::types::rate::PIPELINE_HZ;
-use crate::types::{BuildError, Fault, Reply, SegmentKind, Sentiment, Transcript};
+use crate::types::{BuildError, Fault, Reply, SegmentKind, Transcript};
 
 /// Counts the workers that are warm, and says when all are.
 pub(super) struct Warmth {
@@ -37,43 +37,72 @@ impl Warmth {
     }
 }
 
+/// One thread's transcribers, by their place in the chain; none for those that are remote.
+type Transcribers = Vec<Option<Box<dyn Transcriber>>>;
+
 pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &BufferPool) {
-    let mut transcriber = match open_warm(engines) {
-        Ok(transcriber) => transcriber,
+    let opened = engines.chain().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
+    let mut transcribers = match opened {
+        Ok(transcribers) => transcribers,
         Err(error) => return warmth.failed(error),
     };
     warmth.warm();
     let mut audio = Vec::new();
-    while let Some(job) = queue.pop() {
-        let started = Instant::now();
-        let outcome = serve(engines, &mut *transcriber, &job, &mut audio);
-        if outcome == Err(Fault::Crashed) {
-            // Whatever state the panic left behind is not to be trusted.
-            match open_warm(engines) {
-                Ok(fresh) => transcriber = fresh,
-                Err(error) => {
-                    answer(engines, job, started, Err(Fault::Crashed), buffers);
-                    return warmth.failed(error);
+    while let Some(work) = queue.pop() {
+        match work {
+            Work::Decode(job) if job.to.is_gone() => give_back(job.samples, buffers),
+            Work::Decode(job) => {
+                let backend = job.backend;
+                let crashed = decode(engines, &mut transcribers, job, &mut audio, buffers);
+                if let (true, Some((name, engine))) = (crashed, engines.chain().nth(backend)) {
+                    // Whatever state the panic left behind is not to be trusted.
+                    match open_warm(name, engine) {
+                        Ok(fresh) => transcribers[backend] = fresh,
+                        Err(error) => return warmth.failed(error),
+                    }
                 }
             }
+            Work::Finish(Text { kind, transcript, to }) => {
+                let finished = catch_unwind(AssertUnwindSafe(|| finish(engines, transcript, kind)));
+                // Whoever asked may have had enough.
+                let _ = to.send(finished.map_err(|_| Fault::Crashed));
+            }
         }
-        answer(engines, job, started, outcome, buffers);
     }
 }
 
 /// Opens a transcriber and lets it decode a second of near silence, so that the
-/// first caller does not pay for lazy loading.
-fn open_warm(engines: &Engines) -> Result<Box<dyn Transcriber>, BuildError> {
-    let failed = |problem: String| BuildError::new(engines.asr_name, problem, "see the log above for its own message");
+/// first caller does not pay for lazy loading. None for one that works elsewhere.
+fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>, BuildError> {
+    let Engine::Local(engine) = engine else { return Ok(None) };
+    let failed = |problem: String| BuildError::new(name, problem, "see the log above for its own message");
     catch_unwind(AssertUnwindSafe(|| {
-        let mut transcriber = engines.asr.open()?;
+        let mut transcriber = engine.open()?;
         let audio: Vec<f32> = (0..PIPELINE_HZ).map(|n| if n % 2 == 0 { 1e-3 } else { -1e-3 }).collect();
         match transcriber.transcribe(&audio, SegmentKind::Partial) {
-            Ok(_) | Err(Fault::Looped) => Ok(transcriber),
+            Ok(_) | Err(Fault::Looped) => Ok(Some(transcriber)),
             Err(fault) => Err(failed(format!("could not decode a second of silence: {fault}"))),
         }
     }))
     .unwrap_or_else(|_| Err(failed("crashed while it was opened".to_owned())))
+}
+
+/// Serves a job and answers it; whether the transcriber crashed.
+fn decode(
+    engines: &Engines,
+    transcribers: &mut Transcribers,
+    job: Job,
+    audio: &mut Vec<f32>,
+    buffers: &BufferPool,
+) -> bool {
+    let started = Instant::now();
+    let outcome = match transcribers.get_mut(job.backend) {
+        Some(Some(transcriber)) => serve(engines, &mut **transcriber, &job, audio),
+        _ => Err(Fault::Crashed),
+    };
+    let crashed = outcome == Err(Fault::Crashed);
+    answer(engines, job, started, outcome, buffers);
+    crashed
 }
 
 fn serve(
@@ -81,42 +110,58 @@ fn serve(
     transcriber: &mut dyn Transcriber,
     job: &Job,
     audio: &mut Vec<f32>,
-) -> Result<(Transcript, Option<Sentiment>), Fault> {
+) -> Result<Finished, Fault> {
     catch_unwind(AssertUnwindSafe(|| {
-        level::to_speech_level(&job.segment.samples, audio);
-        let transcript = transcriber.transcribe(audio, job.segment.kind)?;
-        let wanted = job.segment.kind == SegmentKind::Final && !transcript.text.0.is_empty();
-        // A transcript without a score is better than none.
-        let sentiment = engines.scorer.as_ref().filter(|_| wanted).and_then(|(_, s)| s.score(&transcript.text.0).ok());
-        Ok((transcript, sentiment))
+        level::to_speech_level(&job.samples, audio);
+        let transcript = transcriber.transcribe(audio, job.kind)?;
+        Ok(finish(engines, transcript, job.kind))
     }))
     .unwrap_or(Err(Fault::Crashed))
 }
 
-fn answer(
-    engines: &Engines,
-    job: Job,
-    started: Instant,
-    outcome: Result<(Transcript, Option<Sentiment>), Fault>,
-    buffers: &BufferPool,
-) {
+/// What is done with every text, whoever heard it.
+fn finish(engines: &Engines, transcript: Transcript, kind: SegmentKind) -> Finished {
+    let wanted = kind == SegmentKind::Final && !transcript.text.0.is_empty();
+    // A transcript without a score is better than none.
+    let sentiment = engines.scorer.as_ref().filter(|_| wanted).and_then(|(_, s)| s.score(&transcript.text.0).ok());
+    (transcript, sentiment)
+}
+
+fn answer(engines: &Engines, job: Job, started: Instant, outcome: Result<Finished, Fault>, buffers: &BufferPool) {
+    let (id, slot) = match job.to {
+        To::Leg(id, slot) => (id, slot),
+        To::Course(course) => {
+            // Whoever asked may have had enough.
+            let _ = course.send(outcome);
+            return give_back(job.samples, buffers);
+        }
+    };
     let decoded = started.elapsed();
     let queued = started.saturating_duration_since(job.submitted);
-    let audio = Duration::from_secs_f64(job.segment.samples.len() as f64 / f64::from(PIPELINE_HZ));
-    telemetry::SegmentServed { kind: job.segment.kind, audio, queued, decoded, fault: outcome.as_ref().err() }.emit();
+    let audio = audio_of(&job.samples);
+    telemetry::SegmentServed { kind: job.kind, audio, queued, decoded, fault: outcome.as_ref().err() }.emit();
+    slot.send(Box::new(reply(engines, id, job.kind, engines.asr_name, outcome, (queued, decoded))));
+    give_back(job.samples, buffers);
+}
+
+/// How long audio is.
+pub(super) fn audio_of(samples: &[i16]) -> Duration {
+    Duration::from_secs_f64(samples.len() as f64 / f64::from(PIPELINE_HZ))
+}
+
+/// A leg's reply.
+pub(super) fn reply(
+    engines: &Engines,
+    id: crate::types::SegmentId,
+    kind: SegmentKind,
+    asr: &'static str,
+    outcome: Result<Finished, Fault>,
+    (queued, decoded): (Duration, Duration),
+) -> Reply {
     let (outcome, sentiment) = match outcome {
         Ok((transcript, sentiment)) => (Ok(transcript), sentiment),
         Err(fault) => (Err(fault), None),
     };
-    job.reply.send(Box::new(Reply {
-        id: job.segment.id,
-        kind: job.segment.kind,
-        outcome,
-        sentiment,
-        asr: engines.asr_name,
-        scorer: engines.scorer.as_ref().map(|(name, _)| *name),
-        queued,
-        decoded,
-    }));
-    buffers.give(job.segment.samples);
+    let scorer = engines.scorer.as_ref().map(|(name, _)| *name);
+    Reply { id, kind, outcome, sentiment, asr, scorer, queued, decoded }
 }

@@ -237,6 +237,48 @@ impl SegmentServed<'_> {
     }
 }
 
+/// A transcriber was asked, where there are several or a remote one.
+#[derive(Debug)]
+pub struct TranscriberAsked {
+    /// Its name.
+    pub backend: &'static str,
+    /// `answered`, or the name of the fault.
+    pub outcome: &'static str,
+    /// How long it took, the wait for a place included.
+    pub took: Duration,
+}
+
+impl TranscriberAsked {
+    /// Counts it.
+    pub fn emit(self) {
+        counter!("sidetone_asr_requests_total", "backend" => self.backend, "outcome" => self.outcome).increment(1);
+        histogram!("sidetone_asr_request_seconds", "backend" => self.backend).record(self.took.as_secs_f64());
+    }
+}
+
+/// A transcriber's circuit breaker moved.
+#[derive(Debug)]
+pub struct BreakerMoved {
+    /// The transcriber.
+    pub backend: &'static str,
+    /// `closed`, `half_open`, `open` or `refused`.
+    pub standing: &'static str,
+    /// The same as a number: 0, 1, 2, 3.
+    pub level: f64,
+}
+
+impl BreakerMoved {
+    /// Notes it, and logs what an operator would want to know.
+    pub fn emit(self) {
+        gauge!("sidetone_asr_breaker", "backend" => self.backend).set(self.level);
+        match self.standing {
+            "refused" => tracing::error!(backend = self.backend, "the transcriber does not accept our key"),
+            "open" => tracing::warn!(backend = self.backend, "the transcriber fails; it is left alone for a while"),
+            _ => tracing::debug!(backend = self.backend, standing = self.standing, "circuit breaker"),
+        }
+    }
+}
+
 /// What became of an event at a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {

@@ -1,6 +1,7 @@
 //! What can go wrong, named by who did it and what the reader can do about it.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A mistake of the peer on a media socket. Costs that leg at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,6 +114,39 @@ pub enum Fault {
     /// The text repeats itself in the way recognisers do on noise.
     #[error("the recogniser looped")]
     Looped,
+    /// No answer within the deadline.
+    #[error("no answer came within the deadline")]
+    Timeout,
+    /// No connection to a remote backend.
+    #[error("the backend cannot be reached")]
+    Unreachable,
+    /// The connection ended before the answer came.
+    #[error("the connection ended before the answer")]
+    Disconnected,
+    /// A remote backend does not accept our key: 401 or 403.
+    #[error("the backend does not accept the key")]
+    Unauthorised,
+    /// A remote backend wants less of us: 429, or no room for another session.
+    #[error("the backend limits us")]
+    Limited {
+        /// How long it wants to be left alone, where it said.
+        retry_after: Option<Duration>,
+    },
+    /// A remote backend answered with another HTTP status, a redirect included.
+    #[error("the backend answered with status {0}")]
+    Refused(u16),
+    /// An answer that cannot be read.
+    #[error("the answer cannot be read: {0}")]
+    Garbage(&'static str),
+    /// An answer beyond the bound on its size.
+    #[error("the answer is too large")]
+    Oversized,
+    /// A second answer, or one to something else.
+    #[error("an answer came out of order")]
+    OutOfOrder,
+    /// Every transcriber is being left alone after its failures.
+    #[error("no transcriber is available")]
+    Unavailable,
 }
 
 impl Fault {
@@ -122,8 +156,31 @@ impl Fault {
         match self {
             Self::Overload => DropReason::Overload,
             Self::Shutdown => DropReason::Shutdown,
-            Self::Crashed | Self::Backend(_) => DropReason::BackendFault,
             Self::Looped => DropReason::Looped,
+            Self::Timeout => DropReason::Timeout,
+            _ => DropReason::BackendFault,
+        }
+    }
+
+    /// The name in events and metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Overload => "overload",
+            Self::Shutdown => "shutdown",
+            Self::Crashed => "crashed",
+            Self::Backend(_) => "failed",
+            Self::Looped => "looped",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Disconnected => "disconnected",
+            Self::Unauthorised => "unauthorised",
+            Self::Limited { .. } => "limited",
+            Self::Refused(_) => "refused",
+            Self::Garbage(_) => "garbage",
+            Self::Oversized => "oversized",
+            Self::OutOfOrder => "out_of_order",
+            Self::Unavailable => "unavailable",
         }
     }
 }

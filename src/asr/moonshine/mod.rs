@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::{Backend, Engine, Transcriber};
+use super::{Backend, Engine, Local, Transcriber};
 use crate::onnx;
 use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript, settings};
 use decoder::{Decoder, Heard, VOCABULARY};
@@ -72,7 +72,7 @@ impl Backend for Moonshine {
         Some("moonshine-tiny-en")
     }
 
-    fn build(&self, table: &toml::Table, model: Option<&Path>) -> Result<Arc<dyn Engine>, BuildError> {
+    fn build(&self, table: &toml::Table, model: Option<&Path>) -> Result<Engine, BuildError> {
         let Settings { threads } = settings(NAME, table)?;
         if !(1..=THREADS_MAX).contains(&threads) {
             return Err(BuildError::new(
@@ -96,7 +96,7 @@ impl Backend for Moonshine {
             Shared { folder: folder.to_owned(), threads, tokenizer: Arc::new(tokenizer), first: Mutex::default() };
         // A model that cannot be used must show when it is built, not on the first call.
         *shared.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(shared.load()?);
-        Ok(Arc::new(shared))
+        Ok(Engine::Local(Arc::new(shared)))
     }
 }
 
@@ -109,7 +109,7 @@ struct Shared {
     first: Mutex<Option<Session>>,
 }
 
-impl Engine for Shared {
+impl Local for Shared {
     fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(Box::new(first.map_or_else(|| self.load(), Ok)?))

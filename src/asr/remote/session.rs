@@ -1,0 +1,566 @@
+//! One connection to a streaming vendor, and the task that owns it: leased for an utterance,
+//! kept alive between utterances, closed when it has been of no use for a while.
+//!
+//! ```text
+//!            order: speech so far          order: speech whole
+//! idle ──────────────► leased ─────────────────► finishing ──answer──► idle
+//!   ▲                     │ audio at the vendor's pace      │            │ too old, or not
+//!   │                     ▼ interim results                 ▼            ▼ to be used twice
+//!   └── kept alive      given up ──────────────────────► closed ◄────────┘
+//! ```
+//!
+//! Invariant: a connection on which anything was out of order, given up or cut short is never
+//! used again, so that no utterance can be given another's words.
+
+use std::future::poll_fn;
+use std::sync::Weak;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::error::{Error as WsError, UrlError};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use super::http;
+use super::streaming::{Key, Lease, Sessions};
+use super::tidied;
+use crate::asr::Speech;
+use crate::types::rate::PIPELINE_HZ;
+use crate::types::{Fault, Private, SegmentKind, Transcript};
+
+/// Longest wait for a vendor to take what it is sent.
+const SEND: Duration = Duration::from_secs(5);
+/// Longest wait for an interim result; then the partial is shed.
+const INTERIM: Duration = Duration::from_secs(2);
+/// Longest a lease waits for more speech. An utterance that came to nothing ends here.
+const LEASE: Duration = Duration::from_secs(10);
+/// After so long without a word more, what was heard is perhaps all there is.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How far ahead of a vendor's pace audio may be.
+const BURST: Duration = Duration::from_secs(1);
+/// Longest wait for a vendor's answer to our farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Orders that may wait for a connection: an utterance has one partial and one final.
+pub(super) const ORDERS: usize = 4;
+
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How a vendor wants its connections treated.
+#[derive(Debug, Clone)]
+pub(in crate::asr) struct Rules {
+    /// Most and fewest samples in one message of audio; the last one is filled up with silence.
+    pub(in crate::asr) chunk: (usize, usize),
+    /// Sent after this much without anything else, so that the vendor does not hang up.
+    pub(in crate::asr) keep_alive: Option<(Duration, &'static str)>,
+    /// Sent before we hang up.
+    pub(in crate::asr) farewell: Option<&'static str>,
+    /// Whether a connection serves one utterance after another.
+    pub(in crate::asr) reusable: bool,
+    /// A connection older than this is not used again.
+    pub(in crate::asr) session_max: Duration,
+    /// A connection without use for so long is closed.
+    pub(in crate::asr) idle_timeout: Duration,
+    /// Audio is sent at most so many times faster than real time, over the connection's
+    /// life; 0 for as fast as it is taken.
+    pub(in crate::asr) pace: f64,
+}
+
+/// What a vendor's message means for the utterance under way.
+#[derive(Debug, PartialEq)]
+pub(in crate::asr) enum Heard {
+    /// Nothing.
+    Nothing,
+    /// Text so far.
+    Interim(String),
+    /// The whole of it.
+    Whole(Transcript),
+}
+
+/// One connection's half of a conversation in a vendor's own terms. Pure.
+pub(in crate::asr) trait Dialogue: Send {
+    /// What is said first.
+    fn hello(&mut self) -> Option<String> {
+        None
+    }
+
+    /// An utterance begins; `sent` samples were sent before it on this connection.
+    fn begin(&mut self, sent: u64);
+
+    /// All of the utterance was sent, to sample `sent` of this connection: what asks for the
+    /// whole of it.
+    fn finish(&mut self, sent: u64) -> String;
+
+    /// Takes a text message.
+    ///
+    /// # Errors
+    /// What is wrong with it, or what it says is wrong; the connection is then closed.
+    fn hear(&mut self, text: &str) -> Result<Heard, Fault>;
+
+    /// One message of audio was sent.
+    fn spoken(&mut self) {}
+
+    /// Nothing more was heard for a while after [`Dialogue::finish`]: the whole, where what
+    /// was heard can be no less.
+    fn settle(&mut self) -> Option<Transcript> {
+        None
+    }
+
+    /// What a close frame means.
+    fn closed(&self, code: u16, reason: &str) -> Fault {
+        let _ = (code, reason);
+        Fault::Disconnected
+    }
+}
+
+/// Something to be transcribed on a connection.
+pub(super) struct Order {
+    pub(super) speech: Speech,
+    /// The right to use a connection; with an utterance's first order only.
+    pub(super) lease: Option<Lease>,
+    pub(super) answer: oneshot::Sender<Result<Transcript, Lost>>,
+}
+
+/// Why an order has no answer.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) fault: Fault,
+    /// Whether it is no fault of the vendor's present state, so that a new connection may do.
+    pub(super) again: bool,
+}
+
+/// Opens a connection.
+pub(super) async fn dial(request: Request, bytes_max: usize) -> Result<Socket, Fault> {
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .max_message_size(Some(bytes_max))
+        .max_frame_size(Some(bytes_max))
+        .max_write_buffer_size(1 << 20);
+    match timeout(http::CONNECT, connect_async_with_config(request, Some(limits), true)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(error)) => Err(of(&error)),
+        Err(_) => Err(Fault::Unreachable),
+    }
+}
+
+/// What an error of the WebSocket means.
+fn of(error: &WsError) -> Fault {
+    match error {
+        WsError::Http(response) => match http::status(response.status().as_u16(), response.headers()) {
+            Err(fault) => fault,
+            // It answered, and will not upgrade.
+            Ok(()) => Fault::Refused(response.status().as_u16()),
+        },
+        WsError::Capacity(_) => Fault::Oversized,
+        WsError::Utf8(_) => Fault::Garbage("text that is not UTF-8"),
+        WsError::Protocol(_) => Fault::Disconnected,
+        WsError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Fault::Disconnected,
+        WsError::Io(_) | WsError::Tls(_) | WsError::Url(UrlError::UnableToConnect(_)) => Fault::Unreachable,
+        _ => Fault::Disconnected,
+    }
+}
+
+/// The utterance that a connection is leased for.
+struct Utterance {
+    key: Key,
+    /// Samples of it that were sent.
+    sent: usize,
+    /// What is asked of it now, since when.
+    order: Option<(Speech, oneshot::Sender<Result<Transcript, Lost>>, Instant)>,
+    /// Whether its end was said.
+    finishing: bool,
+    /// When it last had an order.
+    touched: Instant,
+    /// Whether the vendor has said anything of it.
+    heard: bool,
+    /// Given back when it is over.
+    _lease: OwnedSemaphorePermit,
+}
+
+/// The task of one connection.
+pub(super) struct Session {
+    id: u64,
+    sessions: Weak<Sessions>,
+    rules: Rules,
+    dialogue: Box<dyn Dialogue>,
+    orders: mpsc::Receiver<Order>,
+    now: Option<Utterance>,
+    /// Samples sent, silence included.
+    sent: u64,
+    began: Instant,
+    /// When anything was sent last.
+    spoke: Instant,
+    /// When it became idle.
+    idle: Instant,
+    /// When anything was heard last.
+    heard: Instant,
+    /// Whether it was asked, since then, for what it has.
+    settled: bool,
+    /// Utterances served.
+    served: u64,
+    /// Told how it ended once nobody can find this connection any more.
+    leftover: Option<oneshot::Sender<Result<Transcript, Lost>>>,
+}
+
+/// How a connection's life ends.
+enum End {
+    /// We want no more of it.
+    Done,
+    /// It failed.
+    Failed(Fault),
+    /// It was given up in the middle of an utterance.
+    Polluted,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+impl Session {
+    pub(super) fn new(
+        id: u64,
+        sessions: Weak<Sessions>,
+        rules: Rules,
+        dialogue: Box<dyn Dialogue>,
+        orders: mpsc::Receiver<Order>,
+    ) -> Self {
+        let now = Instant::now();
+        let (began, spoke, idle, heard) = (now, now, now, now);
+        let (now, leftover) = (None, None);
+        Self { id, sessions, rules, dialogue, orders, now, sent: 0, began, spoke, idle, heard, settled: false, served: 0, leftover }
+    }
+
+    /// Dials, serves, and says to everybody who waits how it ended.
+    pub(super) async fn run(mut self, request: Request, bytes_max: usize) {
+        let fault = match dial(request, bytes_max).await {
+            Ok(mut socket) => {
+                let end = self.converse(&mut socket).await;
+                self.leave();
+                match end {
+                    End::Done => {
+                        self.part(&mut socket).await;
+                        Fault::Disconnected
+                    }
+                    End::Failed(fault) => fault,
+                    End::Polluted => Fault::Timeout,
+                }
+            }
+            Err(fault) => {
+                self.leave();
+                fault
+            }
+        };
+        // A connection that was idle may have died of old age: no fault of the vendor's.
+        let stale = self.served > 0 && self.now.as_ref().is_none_or(|utterance| !utterance.heard);
+        let again = stale && matches!(fault, Fault::Disconnected | Fault::Unreachable | Fault::OutOfOrder);
+        let lost = || Lost { fault: fault.clone(), again };
+        if let Some((_, answer, _)) = self.now.take().and_then(|utterance| utterance.order) {
+            let _ = answer.send(Err(lost()));
+        }
+        if let Some(answer) = self.leftover.take() {
+            let _ = answer.send(Err(Lost { fault: Fault::Disconnected, again: true }));
+        }
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            let _ = order.answer.send(Err(lost()));
+        }
+    }
+
+    /// Out of the list: nobody finds this connection any more.
+    fn leave(&self) {
+        if let Some(sessions) = self.sessions.upgrade() {
+            sessions.forget(self.id, self.now.as_ref().map(|utterance| &utterance.key));
+        }
+    }
+
+    async fn converse(&mut self, socket: &mut Socket) -> End {
+        self.began = Instant::now();
+        if let Some(hello) = self.dialogue.hello()
+            && let Err(fault) = self.send(socket, Message::text(hello)).await
+        {
+            return fault.into();
+        }
+        loop {
+            let wake = self.wake();
+            let outcome = tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    None => return End::Done,
+                },
+                message = socket.next() => self.on_message(message),
+                () = given_up(&mut self.now) => return End::Polluted,
+                () = sleep_until(wake) => self.on_time(socket).await,
+            };
+            if let Err(end) = outcome {
+                return end;
+            }
+            if let Err(fault) = self.flush(socket).await {
+                return fault.into();
+            }
+        }
+    }
+
+    // --- orders -------------------------------------------------------------
+
+    fn take(&mut self, order: Order) -> Result<(), End> {
+        let Order { speech, lease, answer } = order;
+        let key = (speech.leg.clone(), speech.segment);
+        let refuse = |answer: oneshot::Sender<_>, fault, again| {
+            // Whoever asked may have gone.
+            let _ = answer.send(Err(Lost { fault, again }));
+        };
+        if self.now.is_none() {
+            let Some(lease) = lease else {
+                refuse(answer, Fault::Disconnected, true);
+                return Ok(());
+            };
+            self.dialogue.begin(self.sent);
+            self.now = Some(Utterance {
+                key,
+                sent: 0,
+                order: None,
+                finishing: false,
+                touched: Instant::now(),
+                heard: false,
+                _lease: lease.0,
+            });
+        }
+        let Some(utterance) = &mut self.now else { return Ok(()) };
+        if (&speech.leg, &speech.segment) != (&utterance.key.0, &utterance.key.1) || utterance.finishing {
+            refuse(answer, Fault::OutOfOrder, true);
+            return Ok(());
+        }
+        if speech.samples.len() < utterance.sent {
+            // It was cut where it was quiet, before the end of what was sent.
+            self.leftover = Some(answer);
+            return Err(End::Polluted);
+        }
+        utterance.touched = Instant::now();
+        if let Some((_, older, _)) = utterance.order.replace((speech, answer, utterance.touched)) {
+            refuse(older, Fault::Overload, false);
+        }
+        Ok(())
+    }
+
+    // --- the vendor ---------------------------------------------------------
+
+    fn on_message(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
+        match message {
+            Some(Ok(Message::Text(text))) => self.on_text(&text),
+            Some(Ok(Message::Close(frame))) => {
+                let fault = frame.map_or(Fault::Disconnected, |it| self.dialogue.closed(it.code.into(), &it.reason));
+                Err(fault.into())
+            }
+            Some(Ok(Message::Binary(_))) => Err(Fault::Garbage("a binary message").into()),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(match of(&error) {
+                Fault::Unreachable => Fault::Disconnected,
+                fault => fault,
+            }
+            .into()),
+            None => Err(Fault::Disconnected.into()),
+        }
+    }
+
+    fn on_text(&mut self, text: &str) -> Result<(), End> {
+        let heard = self.dialogue.hear(text)?;
+        (self.heard, self.settled) = (Instant::now(), false);
+        self.on_heard(heard)
+    }
+
+    fn on_heard(&mut self, heard: Heard) -> Result<(), End> {
+        let Some(utterance) = &mut self.now else {
+            // Words while nobody speaks belong to an utterance that had its answer.
+            return if heard == Heard::Nothing { Ok(()) } else { Err(Fault::OutOfOrder.into()) };
+        };
+        match heard {
+            Heard::Nothing => {}
+            Heard::Interim(text) => {
+                utterance.heard = true;
+                let partial = |it: &mut (Speech, _, _)| it.0.kind == SegmentKind::Partial;
+                if let Some((speech, answer, _)) = utterance.order.take_if(partial) {
+                    let transcript = Transcript { text: Private(text), ..Transcript::default() };
+                    let _ = answer.send(Ok(tidied(transcript, speech.samples.len())));
+                }
+            }
+            Heard::Whole(_) if !utterance.finishing => return Err(Fault::OutOfOrder.into()),
+            Heard::Whole(transcript) => {
+                if let Some((speech, answer, _)) = utterance.order.take() {
+                    let _ = answer.send(Ok(tidied(transcript, speech.samples.len())));
+                }
+                self.served += 1;
+                let over = self.now.take();
+                self.idle = Instant::now();
+                if !self.rules.reusable || self.began.elapsed() >= self.rules.session_max {
+                    return Err(End::Done);
+                }
+                let Some(sessions) = self.sessions.upgrade() else { return Err(End::Done) };
+                // First it can be found, then its lease is given back.
+                sessions.rest(self.id, over.as_ref().map(|utterance| &utterance.key));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is due of the audio, and asks for the whole when all of it was sent.
+    async fn flush(&mut self, socket: &mut Socket) -> Result<(), Fault> {
+        let (most, fewest) = self.rules.chunk;
+        loop {
+            let room = self.room();
+            let Some(utterance) = &mut self.now else { return Ok(()) };
+            let Some((speech, ..)) = &utterance.order else { return Ok(()) };
+            let last = speech.kind == SegmentKind::Final;
+            if utterance.finishing {
+                return Ok(());
+            }
+            let rest = &speech.samples[utterance.sent..];
+            let take = rest.len().min(most);
+            // Of a text so far, what is too little for a message waits for more.
+            if take == 0 || take < fewest && !last {
+                if last {
+                    utterance.finishing = true;
+                    (self.heard, self.settled) = (Instant::now(), false);
+                    let finish = self.dialogue.finish(self.sent);
+                    self.send(socket, Message::text(finish)).await?;
+                }
+                return Ok(());
+            }
+            if room < take.max(fewest) as u64 {
+                return Ok(());
+            }
+            let mut bytes = Vec::with_capacity(take.max(fewest) * 2);
+            rest[..take].iter().for_each(|sample| bytes.extend_from_slice(&sample.to_le_bytes()));
+            bytes.resize(take.max(fewest) * 2, 0);
+            utterance.sent += take;
+            self.sent += take.max(fewest) as u64;
+            self.dialogue.spoken();
+            self.send(socket, Message::binary(bytes)).await?;
+        }
+    }
+
+    /// Samples that may be sent now at the vendor's pace.
+    fn room(&self) -> u64 {
+        if self.rules.pace <= 0.0 {
+            return u64::MAX;
+        }
+        let seconds = (self.began.elapsed().as_secs_f64()) * self.rules.pace + BURST.as_secs_f64();
+        ((seconds * f64::from(PIPELINE_HZ)) as u64).saturating_sub(self.sent)
+    }
+
+    async fn send(&mut self, socket: &mut Socket, message: Message) -> Result<(), Fault> {
+        self.spoke = Instant::now();
+        match timeout(SEND, socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => match poll_fn(|context| socket.poll_next_unpin(context)).await {
+                // It may have said why before it hung up.
+                Some(Ok(Message::Close(Some(frame)))) => Err(self.dialogue.closed(frame.code.into(), &frame.reason)),
+                _ => Err(Fault::Disconnected),
+            },
+            Err(_) => Err(Fault::Timeout),
+        }
+    }
+
+    // --- time ---------------------------------------------------------------
+
+    /// When something is due, whatever the vendor says.
+    fn wake(&self) -> Instant {
+        let own = match &self.now {
+            None => self.idle + self.rules.idle_timeout,
+            Some(utterance) => match &utterance.order {
+                None => utterance.touched + LEASE,
+                Some((speech, _, since)) if speech.kind == SegmentKind::Partial => *since + INTERIM,
+                // Whoever waits for it knows how long.
+                Some(_) if self.settled || !utterance.finishing => utterance.touched + Duration::from_secs(3600),
+                Some(_) => self.heard + SETTLE,
+            },
+        };
+        let alive = self.rules.keep_alive.map(|(every, _)| self.spoke + every);
+        let waits = self.rules.pace > 0.0
+            && self.now.as_ref().is_some_and(|it| !it.finishing && it.order.is_some() && self.room() < u64::MAX);
+        let paced = waits.then(|| Instant::now() + Duration::from_millis(50));
+        [Some(own), alive, paced].into_iter().flatten().min().unwrap_or(own)
+    }
+
+    async fn on_time(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let now = Instant::now();
+        if let Some((every, text)) = self.rules.keep_alive
+            && now >= self.spoke + every
+        {
+            self.send(socket, Message::text(text)).await?;
+        }
+        let finishing = self.now.as_ref().is_some_and(|utterance| utterance.finishing);
+        if finishing && !self.settled && now >= self.heard + SETTLE {
+            self.settled = true;
+            if let Some(transcript) = self.dialogue.settle() {
+                return self.on_heard(Heard::Whole(transcript));
+            }
+        }
+        match &mut self.now {
+            None if now >= self.idle + self.rules.idle_timeout => Err(End::Done),
+            None => Ok(()),
+            Some(utterance) => {
+                let late = |it: &mut (Speech, _, Instant)| it.0.kind == SegmentKind::Partial && now >= it.2 + INTERIM;
+                if let Some((_, answer, _)) = utterance.order.take_if(late) {
+                    let _ = answer.send(Err(Lost { fault: Fault::Overload, again: false }));
+                }
+                if utterance.order.is_none() && now >= utterance.touched + LEASE {
+                    return Err(End::Polluted);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes leave as the vendor wants it, within a bound.
+    async fn part(&mut self, socket: &mut Socket) {
+        let deadline = Instant::now() + FAREWELL;
+        if let Some(farewell) = self.rules.farewell {
+            let _ = timeout_at(deadline, socket.send(Message::text(farewell))).await;
+        }
+        let _ = timeout_at(deadline, socket.close(None)).await;
+        while let Ok(Some(Ok(_))) = timeout_at(deadline, socket.next()).await {}
+    }
+}
+
+/// Waits until nobody waits for the whole of the utterance any more; for ever, where a partial
+/// is asked for or nothing is.
+async fn given_up(now: &mut Option<Utterance>) {
+    match now.as_mut().and_then(|utterance| utterance.order.as_mut()) {
+        Some((speech, answer, _)) if speech.kind == SegmentKind::Final => answer.closed().await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// Says hello and takes leave, and hears whether the vendor has anything against us: some
+/// take a connection from anybody and say so afterwards.
+pub(super) async fn look(
+    socket: &mut Socket,
+    hello: Option<String>,
+    mut dialogue: Box<dyn Dialogue>,
+    farewell: Option<&'static str>,
+) -> Result<(), Fault> {
+    let deadline = Instant::now() + FAREWELL;
+    for text in hello.into_iter().chain(farewell.map(str::to_owned)) {
+        match timeout_at(deadline, socket.send(Message::text(text))).await {
+            Ok(Ok(())) => {}
+            _ => return Err(Fault::Disconnected),
+        }
+    }
+    loop {
+        match timeout_at(deadline, socket.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => drop(dialogue.hear(&text)?),
+            Ok(Some(Ok(Message::Close(Some(frame))))) if u16::from(frame.code) != 1000 => {
+                return Err(dialogue.closed(frame.code.into(), &frame.reason));
+            }
+            Ok(Some(Ok(Message::Close(_)))) | Ok(None) | Err(_) => return Ok(()),
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(_))) => return Err(Fault::Disconnected),
+        }
+    }
+}

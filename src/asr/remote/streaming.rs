@@ -1,0 +1,181 @@
+//! A vendor that takes audio as a stream, made into one that is asked about utterances.
+//!
+//! An utterance leases a connection from its first partial to its final: the audio so far goes
+//! out while it is still being said, so that the final has only the rest to wait for. Without
+//! partials the whole goes out at once. A connection that is free again serves the next
+//! utterance of any leg.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+
+use super::Terms;
+use super::session::{self, Dialogue, Lost, Order, Rules, Session};
+use crate::asr::{Remote, Speech};
+use crate::types::{Fault, LegId, SegmentId, SegmentKind, Transcript};
+
+/// What there is to know of a streaming vendor.
+pub(in crate::asr) trait Vendor: Send + Sync {
+    /// The handshake, key included.
+    fn request(&self) -> Request;
+
+    /// How its connections want to be treated.
+    fn rules(&self) -> Rules;
+
+    /// Its half of a new connection's conversation.
+    fn dialogue(&self) -> Box<dyn Dialogue>;
+}
+
+/// An utterance's name.
+pub(super) type Key = (LegId, SegmentId);
+
+/// The right to use one connection.
+pub(super) struct Lease(pub(super) OwnedSemaphorePermit);
+
+#[derive(Clone)]
+struct Handle {
+    id: u64,
+    orders: mpsc::Sender<Order>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Connections without an utterance, the one used last at the end.
+    idle: Vec<Handle>,
+    /// Connections by the utterance that leases them.
+    leased: HashMap<Key, Handle>,
+    made: u64,
+}
+
+/// The connections there are. No more of them than leases: a new one is made only where a
+/// lease finds none that is idle.
+pub(super) struct Sessions {
+    state: Mutex<State>,
+    leases: Arc<Semaphore>,
+}
+
+impl Sessions {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection is over.
+    pub(super) fn forget(&self, id: u64, key: Option<&Key>) {
+        let mut state = self.state();
+        state.idle.retain(|handle| handle.id != id);
+        match key {
+            Some(key) if state.leased.get(key).is_some_and(|handle| handle.id == id) => drop(state.leased.remove(key)),
+            // It may have ended before its first order reached it.
+            _ => state.leased.retain(|_, handle| handle.id != id),
+        }
+    }
+
+    /// A connection has served its utterance and is free.
+    pub(super) fn rest(&self, id: u64, key: Option<&Key>) {
+        let mut state = self.state();
+        if let Some(handle) = key.and_then(|key| state.leased.remove(key)).filter(|handle| handle.id == id) {
+            state.idle.push(handle);
+        }
+    }
+}
+
+/// The engine of a streaming vendor.
+pub(in crate::asr) struct Streaming<V> {
+    vendor: V,
+    terms: Terms,
+    reply_bytes_max: usize,
+    language: &'static str,
+    sessions: Arc<Sessions>,
+}
+
+impl<V: Vendor> Streaming<V> {
+    pub(in crate::asr) fn new(vendor: V, common: &super::Common) -> Self {
+        let terms = common.terms(true);
+        let leases = Arc::new(Semaphore::new(terms.concurrency_max));
+        let sessions = Arc::new(Sessions { state: Mutex::default(), leases });
+        Self { vendor, terms, reply_bytes_max: common.reply_bytes_max, language: common.tag(), sessions }
+    }
+
+    /// The connection of an utterance, one that is idle, or a new one.
+    async fn lease(&self, speech: &Speech) -> Result<(Handle, Option<Lease>), Fault> {
+        let key = (speech.leg.clone(), speech.segment);
+        let known = |state: &State| state.leased.get(&key).cloned();
+        if let Some(handle) = known(&self.sessions.state()) {
+            return Ok((handle, None));
+        }
+        let leases = Arc::clone(&self.sessions.leases);
+        let lease = match speech.kind {
+            SegmentKind::Partial => leases.try_acquire_owned().map_err(|_| Fault::Overload)?,
+            SegmentKind::Final => leases.acquire_owned().await.map_err(|_| Fault::Shutdown)?,
+        };
+        let mut state = self.sessions.state();
+        if let Some(handle) = known(&state) {
+            return Ok((handle, None));
+        }
+        let handle = match state.idle.pop() {
+            Some(handle) => handle,
+            None => {
+                state.made += 1;
+                self.dial(state.made)
+            }
+        };
+        state.leased.insert(key, handle.clone());
+        Ok((handle, Some(Lease(lease))))
+    }
+
+    fn dial(&self, id: u64) -> Handle {
+        let (orders, queue) = mpsc::channel(session::ORDERS);
+        let sessions = Arc::downgrade(&self.sessions);
+        let session = Session::new(id, sessions, self.vendor.rules(), self.vendor.dialogue(), queue);
+        // It ends by itself: when its handles are gone, when it is idle for long, when it fails.
+        tokio::spawn(session.run(self.vendor.request(), self.reply_bytes_max));
+        Handle { id, orders }
+    }
+
+    async fn ask(&self, speech: Speech) -> Result<Transcript, Lost> {
+        let gone = |_| Lost { fault: Fault::Disconnected, again: true };
+        let (handle, lease) = self.lease(&speech).await.map_err(|fault| Lost { fault, again: false })?;
+        let (answer, answered) = oneshot::channel();
+        let order = Order { speech, lease, answer };
+        handle.orders.send(order).await.map_err(|_| gone(()))?;
+        answered.await.map_err(|_| gone(())).flatten()
+    }
+}
+
+impl<V: Vendor> Remote for Streaming<V> {
+    fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    fn transcribe(&self, speech: Speech) -> BoxFuture<'_, Result<Transcript, Fault>> {
+        async move {
+            let first = self.ask(speech.clone()).await;
+            let answer = match first {
+                // Once more on a new connection, for what was no answer of the vendor's.
+                Err(Lost { again: true, .. }) if speech.kind == SegmentKind::Final => self.ask(speech).await,
+                other => other,
+            };
+            let mut transcript = answer.map_err(|lost| lost.fault)?;
+            if transcript.language.is_empty() {
+                transcript.language = self.language;
+            }
+            Ok(transcript)
+        }
+        .boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<String, Fault>> {
+        async move {
+            let mut socket = session::dial(self.vendor.request(), self.reply_bytes_max).await?;
+            let greeting = self.vendor.dialogue().hello();
+            session::look(&mut socket, greeting, self.vendor.dialogue(), self.vendor.rules().farewell).await?;
+            Ok("it takes a connection".to_owned())
+        }
+        .boxed()
+    }
+}

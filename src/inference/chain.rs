@@ -1,0 +1,257 @@
+//! Fail-over: one task for each segment under way, which asks the transcribers of the chain
+//! in turn until one answers. The policy is [`super::course`]'s; here is what carries it out.
+//!
+//! Invariant: every segment that is taken is answered once: with a text and the name of who
+//! heard it, or with the fault that was left when nobody did.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::breaker::{Patience, Standing};
+use super::course::{Bounds, Course, Step};
+use super::job::{Finished, give_back, refusal};
+use super::lane::Lane;
+use super::queue::{Limits, Queue};
+use super::worker::{audio_of, reply};
+use super::{BufferPool, Clock, Engines, ReplySlot};
+use crate::asr::Speech;
+use crate::telemetry;
+use crate::types::rate::PIPELINE_HZ;
+use crate::types::{Fault, Segment, SegmentId, SegmentKind};
+
+/// How a transcriber that fails is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailOver {
+    /// Longest wait for one transcriber that names no time of its own.
+    pub attempt_timeout: Duration,
+    /// The bounds of the whole.
+    pub bounds: Bounds,
+    /// When one is left alone.
+    pub patience: Patience,
+}
+
+impl Default for FailOver {
+    fn default() -> Self {
+        let cool_down = Duration::from_secs(1);
+        Self {
+            attempt_timeout: Duration::from_secs(8),
+            bounds: Bounds { total: Duration::from_secs(25), rounds_max: 2, pause: cool_down, hedge_after: None },
+            patience: Patience {
+                failures_max: 5,
+                cool_down,
+                cool_down_max: Duration::from_secs(60),
+                refused: Duration::from_secs(600),
+            },
+        }
+    }
+}
+
+/// The transcribers and what is under way among them.
+pub(super) struct Chain {
+    engines: Engines,
+    lanes: Vec<Lane>,
+    bounds: Bounds,
+    limits: Limits,
+    queue: Arc<Queue>,
+    buffers: Arc<BufferPool>,
+    clock: Clock,
+    runtime: Handle,
+    stopped: CancellationToken,
+    /// Samples in the finals under way.
+    samples: AtomicUsize,
+    finals: AtomicUsize,
+}
+
+impl Chain {
+    pub(super) fn new(
+        engines: &Engines,
+        limits: Limits,
+        queue: Arc<Queue>,
+        buffers: Arc<BufferPool>,
+        runtime: Handle,
+    ) -> Arc<Self> {
+        let clock = Clock::default();
+        let FailOver { attempt_timeout, bounds, patience } = engines.fail_over;
+        let lane = |(place, (name, engine))| Lane::new(place, name, engine, patience, attempt_timeout, clock);
+        let lanes = engines.chain().enumerate().map(lane).collect();
+        let chain = Arc::new(Self {
+            engines: engines.clone(),
+            lanes,
+            bounds,
+            limits,
+            queue,
+            buffers,
+            clock,
+            runtime,
+            stopped: CancellationToken::new(),
+            samples: AtomicUsize::new(0),
+            finals: AtomicUsize::new(0),
+        });
+        // A key that is not accepted is known before the first call.
+        for place in 0..chain.lanes.len() {
+            let looking = Arc::clone(&chain);
+            chain.runtime.spawn(async move {
+                let stopped = looking.stopped.clone();
+                stopped.run_until_cancelled(looking.lanes[place].look()).await;
+            });
+        }
+        chain
+    }
+
+    /// Whether the first transcriber works here and answers partials over the queue.
+    pub(super) fn begins_here(&self) -> bool {
+        self.lanes.first().is_some_and(Lane::is_local)
+    }
+
+    /// How each transcriber stands.
+    pub(super) fn standings(&self) -> impl Iterator<Item = (&'static str, Standing)> {
+        self.lanes.iter().map(|lane| (lane.name, lane.standing()))
+    }
+
+    /// Finals under way, and seconds of audio in them.
+    pub(super) fn under_way(&self) -> (usize, f64) {
+        let seconds = self.samples.load(Ordering::Acquire) as f64 / f64::from(PIPELINE_HZ);
+        (self.finals.load(Ordering::Acquire), seconds)
+    }
+
+    /// Answers all that is under way with a refusal, and all that comes.
+    pub(super) fn stop(&self) {
+        self.stopped.cancel();
+    }
+
+    /// Takes a segment or refuses it; never waits.
+    pub(super) fn submit(self: &Arc<Self>, mut segment: Segment, slot: ReplySlot) {
+        let samples = Arc::new(std::mem::take(&mut segment.samples));
+        if let Err(fault) = self.room(segment.kind, samples.len()) {
+            slot.send(Box::new(refusal(segment.id, segment.kind, fault)));
+            return give_back(samples, &self.buffers);
+        }
+        let speech = Speech { leg: segment.leg, segment: segment.id, kind: segment.kind, samples };
+        let under_way = UnderWay { chain: Arc::clone(self), kind: segment.kind, samples: speech.samples.len() };
+        // It ends with its deadline at the latest, and with `stop` at once.
+        self.runtime.spawn(async move { under_way.chain.serve(speech, segment.id, slot).await });
+    }
+
+    fn room(&self, kind: SegmentKind, samples: usize) -> Result<(), Fault> {
+        if self.stopped.is_cancelled() {
+            return Err(Fault::Shutdown);
+        }
+        match kind {
+            SegmentKind::Partial => {
+                let takes = self.lanes.first().is_some_and(|lane| lane.takes_partials() && lane.standing() == Standing::Closed);
+                // Each leg has one at most; the transcriber's own places bound them further.
+                if !takes || self.limits.partials_max == 0 {
+                    return Err(Fault::Overload);
+                }
+            }
+            SegmentKind::Final => {
+                let bound = self.limits.audio_max_s.saturating_mul(PIPELINE_HZ.into());
+                let before = self.samples.fetch_add(samples, Ordering::AcqRel);
+                // An empty chain takes any segment, however small the bound.
+                if before > 0 && (before + samples) as u64 > bound {
+                    self.samples.fetch_sub(samples, Ordering::AcqRel);
+                    return Err(Fault::Overload);
+                }
+                self.finals.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        Ok(())
+    }
+
+    async fn serve(&self, speech: Speech, id: SegmentId, slot: ReplySlot) {
+        let (kind, samples, began) = (speech.kind, Arc::clone(&speech.samples), self.clock.now());
+        let course = async {
+            match kind {
+                SegmentKind::Final => self.course(speech).await,
+                SegmentKind::Partial => self.partial(speech).await,
+            }
+        };
+        let heard = match self.stopped.run_until_cancelled(course).await {
+            Some(heard) => heard,
+            None => Heard { asr: "", result: Err(Fault::Shutdown), asked: self.clock.now() },
+        };
+        let queued = heard.asked.since(began);
+        let decoded = self.clock.now().since(heard.asked);
+        let fault = heard.result.as_ref().err();
+        telemetry::SegmentServed { kind, audio: audio_of(&samples), queued, decoded, fault }.emit();
+        slot.send(Box::new(reply(&self.engines, id, kind, heard.asr, heard.result, (queued, decoded))));
+        give_back(samples, &self.buffers);
+    }
+
+    /// Asks the first alone: a partial is shown and forgotten, and worth no second try.
+    async fn partial(&self, speech: Speech) -> Heard {
+        let asked = self.clock.now();
+        let pass = self.lanes.first().and_then(|lane| Some((lane, lane.admit()?)));
+        match pass {
+            Some((lane, pass)) => {
+                let result = lane.ask(pass, speech, &self.queue, &self.buffers).await;
+                Heard { asr: lane.name, result, asked }
+            }
+            None => Heard { asr: "", result: Err(Fault::Overload), asked },
+        }
+    }
+
+    async fn course(&self, speech: Speech) -> Heard {
+        let mut course = Course::new(self.clock.now(), self.bounds, self.lanes.len());
+        let mut asked = FuturesUnordered::new();
+        loop {
+            let mut pass = None;
+            let now = self.clock.now();
+            let step = course.poll(now, |place| {
+                pass = self.lanes[place].admit();
+                pass.is_some()
+            });
+            let until = match (step, pass) {
+                (Step::Ask(place), Some(pass)) => {
+                    let (lane, speech) = (&self.lanes[place], speech.clone());
+                    asked.push(async move {
+                        (lane.name, now, lane.ask(pass, speech, &self.queue, &self.buffers).await)
+                    });
+                    continue;
+                }
+                (Step::GiveUp(fault), _) => return Heard { asr: "", result: Err(fault), asked: now },
+                (Step::Wait(until), _) => until,
+                (Step::Ask(_), None) => continue,
+            };
+            let timer = tokio::time::sleep_until(self.clock.instant(until));
+            tokio::select! {
+                Some((asr, asked, result)) = asked.next() => match result {
+                    // A judgement about the audio, which another would be no better for.
+                    Ok(_) | Err(Fault::Looped) => return Heard { asr, result, asked },
+                    Err(fault) => course.failed(fault),
+                },
+                () = timer => {}
+            }
+        }
+    }
+}
+
+/// What a course came to.
+struct Heard {
+    asr: &'static str,
+    result: Result<Finished, Fault>,
+    /// When whoever answered was asked.
+    asked: crate::types::Moment,
+}
+
+/// Room taken by a segment; given back with it.
+struct UnderWay {
+    chain: Arc<Chain>,
+    kind: SegmentKind,
+    samples: usize,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.kind == SegmentKind::Final {
+            self.chain.samples.fetch_sub(self.samples, Ordering::AcqRel);
+            self.chain.finals.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
