@@ -73,17 +73,35 @@ pub enum StartError {
 /// # Errors
 /// The backend, key or model file that is wrong, and the remedy.
 pub fn engines(config: &Config) -> Result<Engines, StartError> {
-    let backend = asr::find(&config.asr.backend)?;
-    let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
-    let engine = backend.build(&config.asr.table(backend.name()), model.as_deref())?;
-    let scorer = match config.sentiment.backend.as_str() {
-        "none" => None,
+    let (asr_name, asr) = transcriber(config, &config.asr.backend)?;
+    let fall_back = config.asr.fall_back.iter().map(|name| transcriber(config, name)).collect::<Result<_, _>>()?;
+    let fail_over = config.asr.fail_over(Duration::from_millis(config.call.reply_timeout_ms));
+    let scorer = scorer(config)?;
+    Ok(Engines { asr_name, asr, fall_back, fail_over, scorer })
+}
+
+/// The sentiment backend that a configuration names, if any.
+///
+/// # Errors
+/// The backend or key that is wrong.
+pub fn scorer(config: &Config) -> Result<Option<(&'static str, Arc<dyn sentiment::Scorer>)>, BuildError> {
+    match config.sentiment.backend.as_str() {
+        "none" => Ok(None),
         name => {
             let backend = sentiment::find(name)?;
-            Some((backend.name(), backend.build(&config.sentiment.table(name))?))
+            Ok(Some((backend.name(), backend.build(&config.sentiment.table(name))?)))
         }
-    };
-    Ok(Engines { asr_name: backend.name(), asr: engine, fall_back: Vec::new(), fail_over: Default::default(), scorer })
+    }
+}
+
+/// One transcriber, loaded but not yet warm.
+///
+/// # Errors
+/// As [`engines`].
+pub fn transcriber(config: &Config, name: &str) -> Result<(&'static str, asr::Engine), StartError> {
+    let backend = asr::find(name)?;
+    let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
+    Ok((backend.name(), backend.build(&config.asr.table(name), model.as_deref())?))
 }
 
 /// The detector that a configuration names.

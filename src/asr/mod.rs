@@ -183,15 +183,23 @@ mod tests {
         test_store().fetch(name, false, &mut |_| {}).map(Some).map_err(|error| error.to_string())
     }
 
-    /// Every backend that can run here, made ready with its defaults. Those that
-    /// cannot are told on standard error itself, past the test harness's capture.
-    static READY: LazyLock<Vec<(&'static str, Arc<dyn Engine>)>> = LazyLock::new(|| {
+    /// Every local backend that can run here, made ready with its defaults. Those that
+    /// cannot are told on standard error itself, past the test harness's capture. What the
+    /// remote ones promise is tried in `tests/backends`, with servers to talk to.
+    static READY: LazyLock<Vec<(&'static str, Engine)>> = LazyLock::new(|| {
         assert!(!BACKENDS.is_empty());
         let mut ready = Vec::new();
         for backend in BACKENDS {
             match model_of(*backend) {
                 Ok(model) => {
-                    ready.push((backend.name(), backend.build(&toml::Table::new(), model.as_deref()).unwrap()))
+                    let key = toml::Table::from_iter([("key".to_owned(), "none".into())]);
+                    let engine = backend
+                        .build(&toml::Table::new(), model.as_deref())
+                        .or_else(|_| backend.build(&key, model.as_deref()))
+                        .unwrap();
+                    if matches!(engine, Engine::Local(_)) {
+                        ready.push((backend.name(), engine));
+                    }
                 }
                 Err(reason) => {
                     writeln!(std::io::stderr(), "SKIPPED the transcriber {}: {reason}", backend.name()).unwrap();
@@ -241,6 +249,7 @@ mod tests {
         assert_eq!(find(names[0]).unwrap().name(), names[0]);
         for name in &names {
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert!(!RESERVED.contains(name), "{name} is a key of [asr]");
         }
         names.sort_unstable();
         names.dedup();
@@ -263,6 +272,22 @@ mod tests {
             assert!(error.to_string().contains("loudnes"), "{error}");
             assert_eq!(error.backend, format!("asr.{}", backend.name()));
         }
+    }
+
+    #[test]
+    fn a_key_is_asked_for_where_one_is_needed_and_shown_nowhere() {
+        let mut remote = 0;
+        for backend in BACKENDS {
+            let key = toml::Table::from_iter([("key".to_owned(), "hunter 2".into())]);
+            let Err(error) = backend.build(&key, None) else { panic!("{} took any key", backend.name()) };
+            assert!(!error.to_string().contains("hunter"), "{error}");
+            if let Err(error) = backend.build(&toml::Table::new(), None)
+                && error.problem.contains("key is empty")
+            {
+                remote += 1;
+            }
+        }
+        assert_eq!(remote, 3, "three vendors want a key");
     }
 
     #[test]

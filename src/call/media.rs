@@ -378,7 +378,7 @@ impl Call {
 
     /// Writes a segment's one terminal event.
     pub(super) fn conclude(&mut self, now: Moment, segment: &Pending, answer: Answer) {
-        let reason = match answer {
+        let (reason, fault) = match answer {
             Answer::Reply(reply) => match reply.outcome {
                 Ok(ref transcript) if !transcript.text.0.trim().is_empty() => {
                     let event = self.final_event(now, segment, transcript, &reply);
@@ -388,10 +388,10 @@ impl Call {
                     self.emit(now, Body::TranscriptFinal(event));
                     return;
                 }
-                Ok(_) => DropReason::NoSpeech,
-                Err(fault) => fault.drop_reason(),
+                Ok(_) => (DropReason::NoSpeech, None),
+                Err(fault) => (fault.drop_reason(), Some(fault.as_str())),
             },
-            Answer::Dropped(reason) => reason,
+            Answer::Dropped(reason) => (reason, None),
         };
         self.ledger.drop(reason, segment.received);
         self.tally.dropped += 1;
@@ -401,6 +401,7 @@ impl Call {
             start_ms: base + segment.start.ms(),
             end_ms: base + segment.end.ms(),
             reason: reason.as_str().to_owned(),
+            fault: fault.map(str::to_owned),
         };
         self.emit(now, Body::TranscriptDropped(dropped));
     }

@@ -5,17 +5,20 @@ mod vonage;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{Common, Done, Failure};
 use crate::app;
+use crate::asr::Engine;
 use crate::config::{Config, Format, KafkaSink};
 use crate::event::avro;
 use crate::models::Store;
 use crate::sink::kafka::registry::Registry;
 use crate::sink::kafka::{self, State, Topics};
 use crate::sink::{Sink, file::JsonLines};
+use crate::types::Fault;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -41,8 +44,10 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let from = common.config.as_ref().map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
     report.line("configuration", Ok(from))?;
     report.line("vad", app::detector(&config).map(|(name, _)| name.to_owned()).map_err(|e| e.to_string()))?;
-    report.line("model", model(&config))?;
-    report.line("asr", engine(&config))?;
+    for backend in config.asr.chain() {
+        report.line("model", model(&config, backend))?;
+    }
+    transcribers(&config, &mut report)?;
     report.line("port", port(config.server.listen))?;
     if vonage::is_configured(&config) {
         vonage::check(&config, &mut report)?;
@@ -81,19 +86,50 @@ impl Report {
     }
 }
 
-fn model(config: &Config) -> Result<String, String> {
-    let backend = crate::asr::find(&config.asr.backend).map_err(|e| e.to_string())?;
+fn model(config: &Config, backend: &str) -> Result<String, String> {
+    let backend = crate::asr::find(backend).map_err(|e| e.to_string())?;
     let Some(name) = backend.model() else { return Ok("none needed".to_owned()) };
     let store = Store::new(&config.models.dir);
     store.verify(name).map_err(|e| e.to_string())?;
     Ok(format!("{name}, every file matches its checksum"))
 }
 
-fn engine(config: &Config) -> Result<String, String> {
-    let engines = app::engines(config).map_err(|e| e.to_string())?;
-    engines.asr.open().map_err(|e| e.to_string())?;
-    let scorer = engines.scorer.map_or("none", |(name, _)| name);
-    Ok(format!("{} loads; {} threads; sentiment {scorer}", engines.asr_name, config.inference_threads()))
+/// Those in use, each made ready or asked; then the tables of those that are not.
+fn transcribers(config: &Config, report: &mut Report) -> io::Result<()> {
+    for (place, name) in config.asr.chain().enumerate() {
+        let what = if place == 0 { "asr" } else { "asr fall back" };
+        report.line(what, transcriber(config, name, place == 0))?;
+    }
+    for backend in crate::asr::BACKENDS {
+        let (name, table) = (backend.name(), config.asr.table(backend.name()));
+        let in_use = config.asr.chain().any(|used| used == name);
+        if !in_use && backend.model().is_none() && !table.is_empty() {
+            let built = backend.build(&table, None).map_err(|error| error.to_string());
+            report.line("asr unused", built.map(|_| format!("{name} can be built; nothing asks it")))?;
+        }
+    }
+    Ok(())
+}
+
+fn transcriber(config: &Config, name: &str, first: bool) -> Result<String, String> {
+    let (name, engine) = app::transcriber(config, name).map_err(|e| e.to_string())?;
+    let said = match engine {
+        Engine::Local(engine) => engine.open().map(|_| format!("{name} loads")).map_err(|e| e.to_string())?,
+        Engine::Remote(engine) => {
+            let patience = Duration::from_millis(config.asr.attempt_timeout_ms);
+            let runtime = super::runtime().map_err(|e| e.to_string())?;
+            let answer = runtime.block_on(async { tokio::time::timeout(patience, engine.check()).await });
+            let found = answer.unwrap_or(Err(Fault::Timeout));
+            let remedy = format!("look at url and key of [asr.{name}]");
+            let found = found.map_err(|fault| format!("{name}: {fault} ({}); {remedy}", fault.as_str()))?;
+            format!("{name}: {found}")
+        }
+    };
+    if !first {
+        return Ok(said);
+    }
+    let scorer = app::scorer(config).map_err(|e| e.to_string())?.map_or("none", |(name, _)| name);
+    Ok(format!("{said}; {} threads; sentiment {scorer}", config.inference_threads()))
 }
 
 fn port(address: SocketAddr) -> Result<String, String> {

@@ -189,8 +189,10 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let (rows, skipped) = rows(&options)?;
     super::models::ensure(&config)?;
     let engines = app::engines(&config)?;
-    let pipeline = Pipeline::start(&config, &engines)?;
     let runtime = super::runtime()?;
+    let inside = runtime.enter();
+    let pipeline = Pipeline::start(&config, &engines)?;
+    drop(inside);
     runtime.block_on(pipeline.warm())?;
     let mut transcriber = engines.asr.open()?;
 

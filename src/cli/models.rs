@@ -74,12 +74,15 @@ fn run_to(command: &Models, root: &Path, out: &mut dyn Write) -> Result<(), Mode
 
 /// Makes sure that the model of the configured transcriber is here: the first use fetches it.
 pub(super) fn ensure(config: &Config) -> Result<(), Failure> {
-    let Some(name) = asr::find(&config.asr.backend)?.model() else { return Ok(()) };
     let store = Store::new(&config.models.dir);
-    match store.locate(name) {
-        Err(ModelError::Missing { .. }) => fetch(&store, name, false).map(drop).map_err(Failure::from),
-        found => found.map(drop).map_err(Failure::from),
+    for backend in config.asr.chain() {
+        let Some(name) = asr::find(backend)?.model() else { continue };
+        match store.locate(name) {
+            Err(ModelError::Missing { .. }) => drop(fetch(&store, name, false)?),
+            found => drop(found?),
+        }
     }
+    Ok(())
 }
 
 /// Fetches a model as [`Store::fetch`] does, with progress on standard error.

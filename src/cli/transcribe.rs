@@ -52,11 +52,14 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let files: Vec<(PathBuf, Wav)> =
         options.files.iter().map(|path| Ok((path.clone(), wav::read(path)?))).collect::<Result<_, wav::WavError>>()?;
     super::models::ensure(&config)?;
+    let runtime = super::runtime()?;
+    let inside = runtime.enter();
     let pipeline = Pipeline::start(&config, &app::engines(&config)?)?;
+    drop(inside);
     let seconds = files.iter().map(|(_, wav)| wav.seconds() * wav.channels.len() as u64).sum();
     let progress = progress_bar(seconds);
     let threads = config.inference_threads();
-    super::runtime()?.block_on(async {
+    runtime.block_on(async {
         pipeline.warm().await?;
         for (n, (path, wav)) in files.iter().enumerate() {
             let parties = transcribed(&pipeline, wav, options.channels.as_deref(), threads, &progress).await?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{Config, Family, Tokens, flow, media, vonage};
+use super::{Config, Tables, Tokens, asr, flow, media, vonage};
 use crate::types::Rate;
 
 /// One thing wrong with a configuration.
@@ -112,19 +112,20 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let vads: Vec<_> = crate::vad::BACKENDS.iter().map(|b| b.name()).collect();
     let asrs: Vec<_> = crate::asr::BACKENDS.iter().map(|b| b.name()).collect();
     let mut scorers: Vec<_> = crate::sentiment::BACKENDS.iter().map(|b| b.name()).collect();
-    check_family("vad", &config.vad, &vads, &mut problems);
-    check_family("asr", &config.asr, &asrs, &mut problems);
+    check_family("vad", &config.vad.backend, &config.vad.tables, &vads, &mut problems);
+    check_family("asr", &config.asr.backend, &config.asr.tables, &asrs, &mut problems);
+    problems.extend(asr::check(config).into_iter().map(|(key, what)| Problem { key, what }));
     scorers.push("none");
-    check_family("sentiment", &config.sentiment, &scorers, &mut problems);
+    check_family("sentiment", &config.sentiment.backend, &config.sentiment.tables, &scorers, &mut problems);
     problems
 }
 
-fn check_family(section: &str, family: &Family, names: &[&str], problems: &mut Vec<Problem>) {
-    if !names.contains(&family.backend.as_str()) {
-        let what = format!("is {:?}; expected one of {}", family.backend, names.join(", "));
+fn check_family(section: &str, backend: &str, tables: &Tables, names: &[&str], problems: &mut Vec<Problem>) {
+    if !names.contains(&backend) {
+        let what = format!("is {backend:?}; expected one of {}", names.join(", "));
         problems.push(Problem { key: format!("{section}.backend"), what });
     }
-    for (name, table) in &family.tables {
+    for (name, table) in tables.iter() {
         if !names.contains(&name.as_str()) {
             let what = format!(
                 "is not a key of [{section}] nor a backend; expected backend, or a table named {}",

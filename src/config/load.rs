@@ -67,7 +67,7 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
         if let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) {
             let key = rest.to_ascii_lowercase().replace("__", ".");
             // Kafka's properties are text: a password may read as a number.
-            let as_text = key.starts_with("sink.kafka.properties.") || key.ends_with(".password");
+            let as_text = key.starts_with("sink.kafka.properties.") || key.ends_with(".password") || key.ends_with(".key");
             let value = if as_text { Value::String(value.clone()) } else { from_text(value) };
             set(&mut table, &key, value)
                 .map_err(|problem| ConfigError::one(format!("environment variable {name}: {problem}")))?;
@@ -83,11 +83,13 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
         ConfigError::one(format!("{place}: {key}: {}", error.into_inner().to_string().trim()))
     })?;
     let defaults = Config::default();
-    for (family, default) in
-        [(&mut config.vad, defaults.vad), (&mut config.asr, defaults.asr), (&mut config.sentiment, defaults.sentiment)]
-    {
-        if family.backend.is_empty() {
-            family.backend = default.backend;
+    for (backend, default) in [
+        (&mut config.vad.backend, defaults.vad.backend),
+        (&mut config.asr.backend, defaults.asr.backend),
+        (&mut config.sentiment.backend, defaults.sentiment.backend),
+    ] {
+        if backend.is_empty() {
+            *backend = default;
         }
     }
     let problems = check(&config);
@@ -174,7 +176,16 @@ mod tests {
             ("[server]\nlegs = 5", "FILE: server.legs: unknown field `legs`"),
             ("[server]\nlegs_max = \"many\"", "FILE: server.legs_max: invalid type: string \"many\", expected usize"),
             ("[server]\nlegs_max = 0", "FILE: server.legs_max is 0; expected at least 1"),
-            ("[asr]\nbackend = \"whispr\"", "FILE: asr.backend is \"whispr\"; expected one of moonshine, scripted"),
+            ("[asr]\nbackend = \"whispr\"", "FILE: asr.backend is \"whispr\"; expected one of moonshine, openai, deepgram, assemblyai, vosk, scripted"),
+            ("[asr]\nfall_back = [\"whispr\"]", "FILE: asr.fall_back[0] is \"whispr\"; expected one of moonshine, openai"),
+            (
+                "[asr]\nfall_back = [\"moonshine\"]",
+                "FILE: asr.fall_back[0] is \"moonshine\"; expected each transcriber once, and not asr.backend",
+            ),
+            ("[asr]\nfal_back = []", "FILE: asr.fal_back is not a key of [asr] nor a backend"),
+            ("[asr.breaker]\nfailures_max = 0", "FILE: asr.breaker.failures_max is 0; expected 1 to 1000"),
+            ("[asr]\nattempt_timeout_ms = 50000", "FILE: asr.attempt_timeout_ms is 50000; expected 100 to asr.total"),
+            ("[asr.openai]\nkey = \"file:/nowhere/at/all\"", "FILE: asr: openai.key: file /nowhere/at/all cannot be read"),
             ("[vad.webrt]\naggressiveness = 1", "FILE: vad.webrt is not a key of [vad] nor a backend"),
             ("[endpointing]\nhangover_ms = 0", "FILE: endpointing.hangover_ms is 0; expected 20 to 5000"),
             (
@@ -205,6 +216,14 @@ mod tests {
         assert_eq!((config.media.custom.len(), config.media.token_keys[0].reveal().0.as_str()), (1, other));
         let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
         assert!(!shown.contains(one) && !shown.contains(other), "{shown}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hunter2\n").unwrap();
+        let asr = format!("[asr.openai]\nkey = \"file:{}\"", file.path().display());
+        let config = loaded(&asr, &[("SIDETONE_ASR__DEEPGRAM__KEY", "31415926")]).unwrap();
+        let key = |name| config.asr.table(name)["key"].as_str().unwrap().to_owned();
+        assert_eq!((key("openai").as_str(), key("deepgram").as_str()), ("hunter2", "31415926"));
+        let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
+        assert!(!shown.contains("hunter2") && !shown.contains("31415926"), "{shown}");
     }
 
     #[test]

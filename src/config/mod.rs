@@ -6,6 +6,7 @@
 //! Every error names the key, the value where there is one, and what was expected.
 
 mod api;
+mod asr;
 mod checks;
 mod flow;
 mod kafka;
@@ -15,13 +16,13 @@ mod secret;
 mod spool;
 mod vonage;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
+pub use asr::{Asr, BreakerSection, Tables};
 pub use flow::{FlowSection, ListenRule, To};
 pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
@@ -59,8 +60,8 @@ pub struct Config {
     pub endpointing: EndpointingSection,
     /// Voice activity detection: `backend`, and a table for each backend.
     pub vad: Family,
-    /// Transcription: `backend`, and a table for each backend.
-    pub asr: Family,
+    /// Transcription: `backend`, who takes over when it fails, and a table for each backend.
+    pub asr: Asr,
     /// Sentiment: `backend` (or `none`), and a table for each backend.
     pub sentiment: Family,
     /// The threads that transcribe.
@@ -75,7 +76,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let family = |backend: &str| Family { backend: backend.to_owned(), tables: BTreeMap::new() };
+        let family = |backend: &str| Family { backend: backend.to_owned(), tables: Tables::default() };
         Self {
             server: Server::default(),
             vonage: Vonage::default(),
@@ -87,7 +88,7 @@ impl Default for Config {
             call: Call::default(),
             endpointing: EndpointingSection::default(),
             vad: family(crate::vad::BACKENDS[0].name()),
-            asr: family(crate::asr::BACKENDS[0].name()),
+            asr: Asr::default(),
             sentiment: family(crate::sentiment::BACKENDS[0].name()),
             inference: Inference::default(),
             models: Models::default(),
@@ -241,14 +242,14 @@ pub struct Family {
     pub backend: String,
     /// Settings by backend name.
     #[serde(flatten)]
-    pub tables: BTreeMap<String, toml::Value>,
+    pub tables: Tables,
 }
 
 impl Family {
     /// The table of one backend; empty where there is none.
     #[must_use]
     pub fn table(&self, name: &str) -> toml::Table {
-        self.tables.get(name).and_then(toml::Value::as_table).cloned().unwrap_or_default()
+        self.tables.table(name)
     }
 }
 

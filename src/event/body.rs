@@ -346,6 +346,9 @@ pub struct TranscriptDropped {
     pub end_ms: u64,
     /// `no_speech` and `looped` are judgements; every other reason is a loss.
     pub reason: String,
+    /// What went wrong with the last transcriber that was asked, by its name, where one was:
+    /// `timeout`, `unauthorised`, `limited`, `garbage` and the like.
+    pub fault: Option<String>,
 }
 
 /// `dtmf.v1`

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::Gateway;
 use crate::event::schema;
 use crate::inference::Readiness;
+use crate::inference::breaker::Standing;
 
 /// `GET /healthz`
 pub(super) async fn alive() -> &'static str {
@@ -28,12 +29,17 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> impl IntoRespo
     let legs = if gateway.admission.is_full() { "full" } else { "ready" };
     let outbox = if gateway.outbox.is_pressed() { "full" } else { "ready" };
     let draining = gateway.drain.is_cancelled();
-    let ready = model == "ready" && legs == "ready" && outbox == "ready" && !draining;
+    let standings = gateway.pool.standings();
+    // While one of them may be asked, calls can be taken.
+    let refused = !standings.is_empty() && standings.iter().all(|(_, standing)| *standing == Standing::Refused);
+    let transcribers: serde_json::Map<String, Value> =
+        standings.into_iter().map(|(name, standing)| (name.to_owned(), standing.as_str().into())).collect();
+    let ready = model == "ready" && !refused && legs == "ready" && outbox == "ready" && !draining;
     // A sink in trouble is shown, but calls can be taken while the outbox has room.
     let sinks: serde_json::Map<String, Value> =
         gateway.outbox.troubles().into_iter().map(|(name, trouble)| (name.to_owned(), trouble.into())).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({"ready": ready, "model": model, "legs": legs, "outbox": outbox, "draining": draining, "sinks_in_trouble": sinks});
+    let body = json!({"ready": ready, "model": model, "transcribers": transcribers, "legs": legs, "outbox": outbox, "draining": draining, "sinks_in_trouble": sinks});
     (status, Json(body))
 }
 

@@ -1,0 +1,208 @@
+//! `[asr]`: which transcribers, in which order, and when one is left alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use toml::{Table, Value};
+
+use super::Config;
+use super::secret::{MASK, reveal};
+use crate::inference::FailOver;
+use crate::inference::breaker::Patience;
+use crate::inference::course::Bounds;
+
+/// The key of a backend's table that is a secret.
+const SECRET: &str = "key";
+
+/// Settings by backend name. What is secret among them stands in the file, in a variable, or
+/// after `file:` in a file of its own, and is shown by nothing.
+#[derive(Clone, PartialEq, Default)]
+pub struct Tables(BTreeMap<String, Value>);
+
+impl Tables {
+    /// The table of one backend; empty where there is none.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Table {
+        self.0.get(name).and_then(Value::as_table).cloned().unwrap_or_default()
+    }
+
+    /// Names and values, as they were written.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter()
+    }
+
+    fn masked(&self) -> BTreeMap<String, Value> {
+        let mut tables = self.0.clone();
+        for table in tables.values_mut().filter_map(Value::as_table_mut) {
+            if let Some(secret) = table.get_mut(SECRET).filter(|secret| secret.as_str() != Some("")) {
+                *secret = MASK.into();
+            }
+        }
+        tables
+    }
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.masked().fmt(f)
+    }
+}
+
+impl Serialize for Tables {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.masked().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tables {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut tables = BTreeMap::<String, Value>::deserialize(deserializer)?;
+        for (name, table) in &mut tables {
+            if let Some(Value::String(secret)) = table.as_table_mut().and_then(|table| table.get_mut(SECRET)) {
+                *secret = reveal(secret).map_err(|problem| de::Error::custom(format!("{name}.{SECRET}: {problem}")))?;
+            }
+        }
+        Ok(Self(tables))
+    }
+}
+
+/// `[asr]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asr {
+    /// Name of the transcriber in use; `sidetone backends` lists them.
+    pub backend: String,
+    /// Names of those that are asked, in this order, for a segment that it fails on.
+    pub fall_back: Vec<String>,
+    /// Longest wait for one of several, or a remote one, that names no time of its own, in ms.
+    pub attempt_timeout_ms: u64,
+    /// Longest wait for all of them together, in ms; never longer than `call.reply_timeout_ms`.
+    pub total_timeout_ms: u64,
+    /// How often each is asked for one segment at most.
+    pub attempts_max: u32,
+    /// The next is asked beside one that has not answered for so long, in ms, and the first
+    /// answer counts; 0 for never. It costs both.
+    pub hedge_after_ms: u64,
+    /// When a transcriber that fails is left alone.
+    pub breaker: BreakerSection,
+    /// Settings by backend name.
+    #[serde(flatten)]
+    pub tables: Tables,
+}
+
+impl Default for Asr {
+    fn default() -> Self {
+        let FailOver { attempt_timeout, bounds, .. } = FailOver::default();
+        Self {
+            backend: crate::asr::BACKENDS[0].name().to_owned(),
+            fall_back: Vec::new(),
+            attempt_timeout_ms: ms(attempt_timeout),
+            total_timeout_ms: ms(bounds.total),
+            attempts_max: bounds.rounds_max,
+            hedge_after_ms: bounds.hedge_after.map_or(0, ms),
+            breaker: BreakerSection::default(),
+            tables: Tables::default(),
+        }
+    }
+}
+
+/// `[asr.breaker]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BreakerSection {
+    /// Failures in a row after which a transcriber is left alone.
+    pub failures_max: u32,
+    /// For how long at first, in ms; doubles each time that one more try fails. Also the pause
+    /// before all are asked again for a segment on which all failed.
+    pub cool_down_ms: u64,
+    /// For how long at most, in ms.
+    pub cool_down_max_ms: u64,
+    /// For how long where the key is not accepted, in ms.
+    pub refused_ms: u64,
+}
+
+impl Default for BreakerSection {
+    fn default() -> Self {
+        let Patience { failures_max, cool_down, cool_down_max, refused } = FailOver::default().patience;
+        Self {
+            failures_max,
+            cool_down_ms: ms(cool_down),
+            cool_down_max_ms: ms(cool_down_max),
+            refused_ms: ms(refused),
+        }
+    }
+}
+
+fn ms(span: Duration) -> u64 {
+    span.as_millis() as u64
+}
+
+impl Asr {
+    /// The table of one backend; empty where there is none.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Table {
+        self.tables.table(name)
+    }
+
+    /// The names of all that are in use, in the order they are asked in.
+    pub fn chain(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.backend).chain(&self.fall_back).map(String::as_str)
+    }
+
+    /// How transcribers that fail are treated, where a leg waits `reply_timeout` at most.
+    #[must_use]
+    pub fn fail_over(&self, reply_timeout: Duration) -> FailOver {
+        let span = Duration::from_millis;
+        let BreakerSection { failures_max, cool_down_ms, cool_down_max_ms, refused_ms } = self.breaker;
+        let cool_down = span(cool_down_ms);
+        FailOver {
+            attempt_timeout: span(self.attempt_timeout_ms),
+            bounds: Bounds {
+                total: span(self.total_timeout_ms).min(reply_timeout),
+                rounds_max: self.attempts_max,
+                pause: cool_down,
+                hedge_after: (self.hedge_after_ms > 0).then(|| span(self.hedge_after_ms)),
+            },
+            patience: Patience {
+                failures_max,
+                cool_down,
+                cool_down_max: span(cool_down_max_ms),
+                refused: span(refused_ms),
+            },
+        }
+    }
+}
+
+/// Key and what is wrong with its value.
+pub(super) fn check(config: &Config) -> Vec<(String, String)> {
+    let asr = &config.asr;
+    let mut problems = Vec::new();
+    let mut expect = |key: &str, holds: bool, value: String, expected: &str| {
+        if !holds {
+            problems.push((format!("asr.{key}"), format!("is {value}; expected {expected}")));
+        }
+    };
+    let names: Vec<_> = crate::asr::BACKENDS.iter().map(|backend| backend.name()).collect();
+    for (place, name) in asr.fall_back.iter().enumerate() {
+        let known = format!("one of {}", names.join(", "));
+        expect(&format!("fall_back[{place}]"), names.contains(&name.as_str()), format!("{name:?}"), &known);
+        let new = *name != asr.backend && !asr.fall_back[..place].contains(name);
+        expect(&format!("fall_back[{place}]"), new, format!("{name:?}"), "each transcriber once, and not asr.backend");
+    }
+    let (attempt, total) = (asr.attempt_timeout_ms, asr.total_timeout_ms);
+    expect("attempt_timeout_ms", (100..=total).contains(&attempt), attempt.to_string(), "100 to asr.total_timeout_ms");
+    expect("total_timeout_ms", (100..=120_000).contains(&total), total.to_string(), "100 to 120000");
+    expect("attempts_max", (1..=10).contains(&asr.attempts_max), asr.attempts_max.to_string(), "1 to 10");
+    let hedge = asr.hedge_after_ms;
+    expect("hedge_after_ms", hedge == 0 || hedge < total, hedge.to_string(), "0 (never) or less than asr.total_timeout_ms");
+    let BreakerSection { failures_max, cool_down_ms, cool_down_max_ms, refused_ms } = asr.breaker;
+    expect("breaker.failures_max", (1..=1_000).contains(&failures_max), failures_max.to_string(), "1 to 1000");
+    expect("breaker.cool_down_ms", (10..=60_000).contains(&cool_down_ms), cool_down_ms.to_string(), "10 to 60000");
+    let longest = (cool_down_ms..=3_600_000).contains(&cool_down_max_ms);
+    expect("breaker.cool_down_max_ms", longest, cool_down_max_ms.to_string(), "asr.breaker.cool_down_ms to 3600000");
+    let refused = (cool_down_ms..=86_400_000).contains(&refused_ms);
+    expect("breaker.refused_ms", refused, refused_ms.to_string(), "asr.breaker.cool_down_ms to 86400000");
+    problems
+}
