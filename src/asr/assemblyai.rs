@@ -70,8 +70,9 @@ impl Backend for AssemblyAi {
     }
 
     fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
-        let (common, url, rest) = Common::split(NAME, table, Common::at(URL), true)?;
+        let (common, url, rest) = Common::split(NAME, table, Common::at(URL))?;
         let settings: Settings = settings(NAME, &rest)?;
+        common.needs_key(NAME, URL)?;
         if !(0.0..=100.0).contains(&settings.pace) {
             let problem = format!("pace = {}; expected 0 to 100", settings.pace);
             return Err(BuildError::new(NAME, problem, mend(NAME)));

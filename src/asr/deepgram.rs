@@ -73,8 +73,9 @@ impl Backend for Deepgram {
     }
 
     fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
-        let (common, url, rest) = Common::split(NAME, table, Common::at(URL), true)?;
+        let (common, url, rest) = Common::split(NAME, table, Common::at(URL))?;
         let settings: Settings = settings(NAME, &rest)?;
+        common.needs_key(NAME, URL)?;
         let alive = settings.keep_alive_ms;
         if !(500..=9_000).contains(&alive) {
             return Err(BuildError::new(NAME, format!("keep_alive_ms = {alive}; expected 500 to 9000"), mend(NAME)));
@@ -305,7 +306,7 @@ mod tests {
         results.begin(0);
         results.finish(16_000);
         assert!(matches!(results.hear(&result(0.0, 1.0, true, true, "one")), Ok(Heard::Whole(_))));
-        assert_eq!(results.hear(&result(1.0, 0.0, true, true, "")), Ok(Heard::Interim(String::new())).or(Ok(Heard::Nothing)));
+        assert_eq!(results.hear(&result(1.0, 0.0, true, true, "")), Ok(Heard::Nothing));
         results.begin(16_000);
         assert_eq!(results.hear(&result(1.0, 0.0, true, true, "")), Ok(Heard::Nothing), "a late and empty one");
         assert_eq!(results.hear(&result(0.0, 1.0, true, true, "one")), Err(Fault::OutOfOrder));

@@ -42,7 +42,7 @@ impl Backend for Vosk {
     }
 
     fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
-        let (common, url, rest) = Common::split(NAME, table, Common::at("ws://127.0.0.1:2700"), false)?;
+        let (common, url, rest) = Common::split(NAME, table, Common::at("ws://127.0.0.1:2700"))?;
         let Settings { phrases } = settings(NAME, &rest)?;
         let request = url.as_str().into_client_request();
         let request = request.map_err(|error| BuildError::new(NAME, format!("url: {error}"), mend(NAME)))?;

@@ -64,7 +64,6 @@ impl Common {
     }
 
     /// Takes the keys that all have out of `table`; gives them, and the table of the rest.
-    /// `vendor` says that an address left as it is wants a key.
     ///
     /// # Errors
     /// Names the key, the value (but for a secret one) and what was expected.
@@ -72,9 +71,7 @@ impl Common {
         name: &str,
         table: &toml::Table,
         defaults: Self,
-        vendor: bool,
     ) -> Result<(Self, Url, toml::Table), BuildError> {
-        let own = defaults.url.clone();
         let mut common = toml::Table::try_from(defaults).map_err(|error| {
             BuildError::new(name, format!("its defaults cannot be written: {error}"), "report it as a bug")
         })?;
@@ -88,11 +85,19 @@ impl Common {
         }
         let common: Self = crate::types::settings(name, &common)?;
         let url = common.checked(name)?;
-        if vendor && common.key.0.is_empty() && common.url == own {
+        Ok((common, url, rest))
+    }
+
+    /// Looks that there is a key where the address is the vendor's `own`.
+    ///
+    /// # Errors
+    /// Names the key, and what was expected.
+    pub(super) fn needs_key(&self, name: &str, own: &str) -> Result<(), BuildError> {
+        if self.key.0.is_empty() && self.url == own {
             let problem = "key is empty; expected the vendor's API key, or file: and the path of a file that holds it";
             return Err(BuildError::new(name, problem, mend(name)));
         }
-        Ok((common, url, rest))
+        Ok(())
     }
 
     fn checked(&self, name: &str) -> Result<Url, BuildError> {
@@ -191,7 +196,9 @@ mod tests {
     use super::*;
 
     fn split(table: &str) -> Result<(Common, Url, toml::Table), BuildError> {
-        Common::split("asr.test", &table.parse().unwrap(), Common::at("https://api.example/v1"), true)
+        let own = "https://api.example/v1";
+        let split = Common::split("asr.test", &table.parse().unwrap(), Common::at(own))?;
+        split.0.needs_key("asr.test", own).map(|()| split)
     }
 
     #[test]

@@ -1,0 +1,14 @@
+//! Remote transcribers against servers that speak the vendors' wire formats, on real sockets:
+//! well, badly, and not at all. What a server hears is counted and told in its answer, so that
+//! an answer proves which audio it is of.
+#![allow(clippy::unwrap_used, unreachable_pub, dead_code)]
+
+#[path = "../gateway/support/mod.rs"]
+mod support;
+
+mod bench;
+mod chain;
+mod killed;
+mod sessions;
+mod table;
+mod vendor;
