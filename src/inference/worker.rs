@@ -54,10 +54,16 @@ pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &B
             Work::Decode(job) => {
                 let backend = job.backend;
                 let crashed = decode(engines, &mut transcribers, job, &mut audio, buffers);
-                if let (true, Some((name, engine))) = (crashed, engines.chain().nth(backend)) {
+                let there = transcribers.get(backend).is_some_and(Option::is_some);
+                if let (true, Some((name, engine))) = (crashed && there, engines.chain().nth(backend)) {
                     // Whatever state the panic left behind is not to be trusted.
                     match open_warm(name, engine) {
                         Ok(fresh) => transcribers[backend] = fresh,
+                        // The others still have need of this thread.
+                        Err(error) if !engines.fall_back.is_empty() => {
+                            transcribers[backend] = None;
+                            warmth.failed(error);
+                        }
                         Err(error) => return warmth.failed(error),
                     }
                 }

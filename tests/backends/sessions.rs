@@ -48,7 +48,7 @@ async fn speech_is_sent_while_it_is_said_and_its_interim_result_is_the_partial()
 async fn an_utterance_cut_before_what_was_sent_begins_anew_elsewhere() {
     for kind in [Kind::Deepgram, Kind::AssemblyAi, Kind::Vosk] {
         let mut vendor = Vendor::start(kind, &[]).await;
-        let engine = engine(&vendor, kind, "");
+        let engine = engine(&vendor, kind, if kind == Kind::AssemblyAi { "pace = 0.0" } else { "" });
         asked(&engine, speech(1, SegmentKind::Partial, 32_000)).await.unwrap();
         assert_eq!(text_of(&engine, 1, 20_000).await, Ok(text(kind, 20_000)), "{kind:?}");
         assert_eq!(text_of(&engine, 2, 12_000).await, Ok(text(kind, 12_000)), "{kind:?}");

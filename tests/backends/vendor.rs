@@ -487,6 +487,7 @@ async fn finish(vendor: &Inner, socket: &mut Socket, heard: &mut Heard) -> bool 
                     answer(vendor, socket, heard, &text).await;
                     answer(vendor, socket, heard, "something more").await;
                 }
+                Kind::AssemblyAi => say(socket, json!({"type": "Turn", "turn_order": "never"})).await,
                 _ => say(socket, json!({"type": "Results", "start": "never"})).await,
             }
         }

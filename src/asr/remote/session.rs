@@ -391,18 +391,21 @@ impl Session {
             }
             Heard::Whole(_) if !utterance.finishing => return Err(Fault::OutOfOrder.into()),
             Heard::Whole(transcript) => {
-                if let Some((speech, answer, _)) = utterance.order.take() {
+                let order = utterance.order.take();
+                self.served += 1;
+                self.idle = Instant::now();
+                let fresh = self.began.elapsed() < self.rules.session_max;
+                let sessions = self.sessions.upgrade().filter(|_| self.rules.reusable && fresh);
+                // First it can be found, then its lease is given back, then it is known.
+                if let (Some(over), Some(sessions)) = (self.now.take(), &sessions) {
+                    sessions.rest(self.id, &over.key);
+                }
+                if let Some((speech, answer, _)) = order {
                     let _ = answer.send(Ok(tidied(transcript, speech.samples.len())));
                 }
-                self.served += 1;
-                let over = self.now.take();
-                self.idle = Instant::now();
-                if !self.rules.reusable || self.began.elapsed() >= self.rules.session_max {
+                if sessions.is_none() {
                     return Err(End::Done);
                 }
-                let Some(sessions) = self.sessions.upgrade() else { return Err(End::Done) };
-                // First it can be found, then its lease is given back.
-                sessions.rest(self.id, over.as_ref().map(|utterance| &utterance.key));
             }
         }
         Ok(())

@@ -76,9 +76,9 @@ impl Sessions {
     }
 
     /// A connection has served its utterance and is free.
-    pub(super) fn rest(&self, id: u64, key: Option<&Key>) {
+    pub(super) fn rest(&self, id: u64, key: &Key) {
         let mut state = self.state();
-        if let Some(handle) = key.and_then(|key| state.leased.remove(key)).filter(|handle| handle.id == id) {
+        if let Some(handle) = state.leased.remove(key).filter(|handle| handle.id == id) {
             state.idle.push(handle);
         }
     }
@@ -101,49 +101,51 @@ impl<V: Vendor> Streaming<V> {
         Self { vendor, terms, reply_bytes_max: common.reply_bytes_max, language: common.tag(), sessions }
     }
 
-    /// The connection of an utterance, one that is idle, or a new one.
-    async fn lease(&self, speech: &Speech) -> Result<(Handle, Option<Lease>), Fault> {
-        let key = (speech.leg.clone(), speech.segment);
+    /// Gives an order to the connection of its utterance, to one that is idle, or to a new one.
+    async fn order(&self, mut order: Order) -> Result<(), Lost> {
+        let key = (order.speech.leg.clone(), order.speech.segment);
         let known = |state: &State| state.leased.get(&key).cloned();
-        if let Some(handle) = known(&self.sessions.state()) {
-            return Ok((handle, None));
-        }
-        let leases = Arc::clone(&self.sessions.leases);
-        let lease = match speech.kind {
-            SegmentKind::Partial => leases.try_acquire_owned().map_err(|_| Fault::Overload)?,
-            SegmentKind::Final => leases.acquire_owned().await.map_err(|_| Fault::Shutdown)?,
-        };
-        let mut state = self.sessions.state();
-        if let Some(handle) = known(&state) {
-            return Ok((handle, None));
-        }
-        let handle = match state.idle.pop() {
-            Some(handle) => handle,
-            None => {
-                state.made += 1;
-                self.dial(state.made)
+        let mut handle = known(&self.sessions.state());
+        if handle.is_none() {
+            let lost = |fault| Lost { fault, again: false };
+            let leases = Arc::clone(&self.sessions.leases);
+            let lease = match order.speech.kind {
+                SegmentKind::Partial => leases.try_acquire_owned().map_err(|_| lost(Fault::Overload))?,
+                SegmentKind::Final => leases.acquire_owned().await.map_err(|_| lost(Fault::Shutdown))?,
+            };
+            let mut state = self.sessions.state();
+            handle = known(&state);
+            if handle.is_none() {
+                order.lease = Some(Lease(lease));
+                handle = state.idle.pop();
+                let Some(idle) = &handle else {
+                    self.dial(&mut state, key, order);
+                    return Ok(());
+                };
+                state.leased.insert(key, idle.clone());
             }
-        };
-        state.leased.insert(key, handle.clone());
-        Ok((handle, Some(Lease(lease))))
+        }
+        let gone = || Lost { fault: Fault::Disconnected, again: true };
+        handle.ok_or_else(gone)?.orders.send(order).await.map_err(|_| gone())
     }
 
-    fn dial(&self, id: u64) -> Handle {
+    /// A new connection, whose first order it has before it can fail.
+    fn dial(&self, state: &mut State, key: Key, order: Order) {
+        state.made += 1;
         let (orders, queue) = mpsc::channel(session::ORDERS);
+        // There is room in a new channel.
+        let _ = orders.try_send(order);
+        state.leased.insert(key, Handle { id: state.made, orders });
         let sessions = Arc::downgrade(&self.sessions);
-        let session = Session::new(id, sessions, self.vendor.rules(), self.vendor.dialogue(), queue);
+        let session = Session::new(state.made, sessions, self.vendor.rules(), self.vendor.dialogue(), queue);
         // It ends by itself: when its handles are gone, when it is idle for long, when it fails.
         tokio::spawn(session.run(self.vendor.request(), self.reply_bytes_max));
-        Handle { id, orders }
     }
 
     async fn ask(&self, speech: Speech) -> Result<Transcript, Lost> {
-        let gone = |_| Lost { fault: Fault::Disconnected, again: true };
-        let (handle, lease) = self.lease(&speech).await.map_err(|fault| Lost { fault, again: false })?;
         let (answer, answered) = oneshot::channel();
-        let order = Order { speech, lease, answer };
-        handle.orders.send(order).await.map_err(|_| gone(()))?;
-        answered.await.map_err(|_| gone(())).flatten()
+        self.order(Order { speech, lease: None, answer }).await?;
+        answered.await.unwrap_or(Err(Lost { fault: Fault::Disconnected, again: true }))
     }
 }
 
