@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Histogram, histogram};
 use rdkafka::ClientContext;
@@ -26,9 +26,6 @@ use crate::types::WallTime;
 
 /// Why an event that the broker may or may not have is set aside.
 pub(super) const NOT_ACKNOWLEDGED: &str = "the gateway stopped before the broker acknowledged it";
-
-/// Longest sleep of one who waits for acknowledgements before it looks again.
-const SLICE: Duration = Duration::from_millis(5);
 
 /// What we remember of a record until it is acknowledged.
 pub(super) struct Sent {
@@ -75,9 +72,6 @@ struct Shared {
     held: AtomicUsize,
     /// Records of any kind that it holds, until all is done that their fate asks for.
     under_way: AtomicUsize,
-    /// For those who wait for an acknowledgement.
-    waiting: Mutex<()>,
-    settled: Condvar,
     /// Events to be tried again, by their numbers. No more than librdkafka's queue held.
     back: Mutex<BTreeMap<u64, Arc<Event>>>,
     any_back: Flag,
@@ -124,8 +118,6 @@ impl Context {
             complaints: Complaints::default(),
             held: AtomicUsize::default(),
             under_way: AtomicUsize::default(),
-            waiting: Mutex::default(),
-            settled: Condvar::new(),
             back: Mutex::default(),
             any_back: Flag::default(),
             blocked: Flag::default(),
@@ -185,30 +177,12 @@ impl Context {
     /// A record is no longer the producer's, or never was.
     pub(super) fn release(&self, durable: bool) {
         self.0.held.fetch_sub(durable.into(), Ordering::SeqCst);
-        // Who waits for less than all looks again soon enough; a word for each would be dear.
-        if self.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.settled.notify_all();
-        }
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Records that the producer holds.
     pub(super) fn under_way(&self) -> usize {
         self.0.under_way.load(Ordering::SeqCst)
-    }
-
-    /// Waits until something holds that acknowledgements bring about, or `wait` is over.
-    pub(super) fn wait(&self, wait: Duration, holds: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + wait;
-        let mut guard = locked(&self.0.waiting);
-        while !holds(self) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            // Nobody takes the lock to wake us, so a word may be missed: not for long.
-            let slice = left.min(SLICE);
-            guard = self.0.settled.wait_timeout(guard, slice).unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 
     /// Durable events of which nobody knows yet whether they are safe.
