@@ -4,6 +4,7 @@
 //! parsing, arithmetic and display; every other module may look here, and this
 //! one looks at nobody.
 
+pub mod entity;
 pub mod fault;
 pub mod id;
 pub mod private;
@@ -15,6 +16,7 @@ pub mod speaker;
 pub mod time;
 pub mod transcript;
 
+pub use entity::{Entity, EntityKind, RedactionMode};
 pub use fault::{BuildError, DropReason, Fault, PeerFault};
 pub use id::{ConversationId, LegId, SegmentId};
 pub use private::Private;

@@ -1,0 +1,47 @@
+//! Dates of birth: a date after words that say so.
+
+use super::date;
+use super::scene::{REACH, Scene};
+use super::{Detector, Span};
+use crate::types::EntityKind;
+
+/// See the module's documentation.
+pub(super) struct BirthDate;
+
+impl Detector for BirthDate {
+    fn kind(&self) -> EntityKind {
+        EntityKind::BirthDate
+    }
+
+    fn cues(&self) -> &'static [&'static str] {
+        &[
+            "date of birth", "birth date", "birthdate", "birthday", "dob", "d o b", "born", "born on", "day of birth",
+            "date-of-birth", "date of my birth",
+        ]
+    }
+
+    fn find(&self, scene: &Scene<'_>, found: &mut Vec<Span>) {
+        let cues = scene.cues.iter().filter(|cue| cue.kind == EntityKind::BirthDate).map(|cue| cue.last + 1);
+        let asked = (scene.expected.contains(&EntityKind::BirthDate) && scene.cues.is_empty()).then_some(0);
+        for from in cues.chain(asked) {
+            found.extend((from..scene.tokens.len().min(from + REACH)).find_map(|at| plausible(scene, at)));
+        }
+        for at in 0..scene.tokens.len() {
+            if let Some((first, last)) = plausible(scene, at)
+                && scene.explained(EntityKind::BirthDate, last)
+                && found.iter().all(|(_, end)| first > *end)
+            {
+                found.push((first, last));
+            }
+        }
+    }
+}
+
+/// A day and a month at least, or digits enough for both and a year.
+fn plausible(scene: &Scene<'_>, at: usize) -> Option<Span> {
+    let date = date::at(scene, at)?;
+    let named = date.month && (date.digits > 0 || date.ordinals > 0);
+    let numbered = (4..=8).contains(&date.digits) || date.ordinals > 0 && date.digits >= 2 || date.ordinals > 1;
+    let amount = scene.runs.iter().any(|run| run.amount && run.first >= at && run.last <= date.last);
+    ((named || numbered) && !amount).then_some((date.first, date.last))
+}

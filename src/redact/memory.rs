@@ -1,0 +1,201 @@
+//! What a conversation must remember so that an entity said in pieces is taken out whole:
+//! what was asked for, and the digits of a leg that may go on. Never published, and no
+//! longer kept than a moment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::card::{self, luhn};
+use super::lex::Class;
+use super::run::Run;
+use super::scene::Scene;
+use super::words::mask;
+use super::{DETECTORS, Found, Policy, email, find, tagged};
+use crate::types::{Entity, EntityKind, LegId, Moment, Private, RedactionMode, SegmentId, SegmentKind, Transcript};
+
+/// How long an answer to what was asked for is expected.
+const EXPECTED_FOR: Duration = Duration::from_secs(30);
+/// How long the digits of one segment wait for those of the next.
+const OPEN_FOR: Duration = Duration::from_secs(15);
+/// Digits of a run that may go on.
+const OPEN_MAX: usize = 32;
+/// Digits in a piece that is taken out on suspicion.
+const PIECE_MIN: usize = 4;
+/// Digits at the end of a partial that are held back.
+const HELD_BACK_MIN: usize = 3;
+/// Digits in several segments of one leg that are suspect whatever was asked for.
+const SUSPECT_LEN: usize = 9;
+/// Legs of a conversation that are remembered; of more, the first is forgotten.
+const LEGS_MAX: usize = 32;
+
+/// Which segment a transcript is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    /// The leg.
+    pub leg: &'a LegId,
+    /// The segment.
+    pub id: SegmentId,
+    /// Whole or so far.
+    pub kind: SegmentKind,
+    /// When it was cut: the same clock for all legs of a conversation.
+    pub at: Moment,
+}
+
+/// What one conversation remembers. `Debug` shows nothing of it.
+#[derive(Default)]
+pub struct Memory {
+    /// What was asked for, and when, by whomever.
+    asked: Vec<(EntityKind, Moment)>,
+    legs: BTreeMap<LegId, Leg>,
+}
+
+#[derive(Default)]
+struct Leg {
+    /// The last final that was redacted.
+    last: u64,
+    /// Digits at its end, and when it was cut.
+    open: Option<(Vec<u8>, Moment)>,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// Redacts one segment's text and words; gives what was taken out. Only finals are
+    /// remembered, as any of a partial may change.
+    ///
+    /// Finals of a leg should come in their order. One that comes too early lacks what the
+    /// ones before it would have said: `strict` then takes the worst for granted.
+    pub fn redact(&mut self, policy: Policy, heard: Heard<'_>, transcript: &mut Transcript) -> Vec<Entity> {
+        if policy.mode == RedactionMode::Off {
+            return Vec::new();
+        }
+        let text = std::mem::take(&mut transcript.text.0);
+        let lower = text.to_ascii_lowercase();
+        self.asked.retain(|(_, at)| heard.at.since(*at) <= EXPECTED_FOR);
+        let expected = self.asked.iter().map(|(kind, _)| *kind).collect();
+        let scene = Scene::new(&lower, DETECTORS, expected);
+        let mut spans = find(&scene, policy.kinds);
+        self.suspect(policy, heard, &scene, &mut spans);
+        if heard.kind == SegmentKind::Partial {
+            hold_back(&scene, &mut spans);
+        } else {
+            self.remember(heard, &scene, &spans);
+        }
+        let found: Vec<_> = spans
+            .iter()
+            .map(|&(kind, (first, last))| Found { kind, bytes: (scene.tokens[first].start, scene.tokens[last].end) })
+            .collect();
+        let entities = mask(&text, &found, &mut transcript.words);
+        transcript.text = Private(if found.is_empty() { text } else { tagged(&text, &found) });
+        entities
+    }
+
+    /// Adds digits that are no entity by themselves and may be part of one.
+    fn suspect(&self, policy: Policy, heard: Heard<'_>, scene: &Scene<'_>, spans: &mut Vec<(EntityKind, (usize, usize))>) {
+        let strict = policy.mode == RedactionMode::Strict;
+        let leg = self.legs.get(heard.leg);
+        let before = heard.id.0.saturating_sub(1);
+        // Segments between were lost or are not decoded yet.
+        let gap = before > leg.map_or(0, |leg| leg.last);
+        let open = leg.and_then(|leg| leg.open.as_ref()).filter(|(_, at)| heard.at.since(*at) <= OPEN_FOR);
+        let card_asked = [EntityKind::Card, EntityKind::Cvv].iter().any(|kind| scene.expected.contains(kind));
+        let card_here = scene.cues.iter().any(|cue| cue.kind == EntityKind::Card);
+        for run in &scene.runs {
+            let span = (run.first, run.last);
+            if overlaps(spans, span) || run.amount || !policy.kinds.has(EntityKind::Card) {
+                continue;
+            }
+            let joined = open.filter(|_| begins_text(scene, run)).map(|(digits, _)| joined(digits, run));
+            let whole = joined.as_ref().is_some_and(|digits| card::LEN.contains(&digits.len()) && luhn(digits));
+            let long = joined.as_ref().is_some_and(|digits| digits.len() >= SUSPECT_LEN);
+            let piece = run.len() >= PIECE_MIN;
+            let answer = scene.expected.contains(&EntityKind::Card) && scene.is_whole_answer(span.0, span.1);
+            let unconfirmed = matches!(run.len(), 13..=19) && card::is_issued(&run.values());
+            if whole {
+                spans.push((EntityKind::Card, span));
+            } else if piece && answer {
+                spans.push((EntityKind::Card, span));
+            } else if strict && (piece && (card_asked || card_here || gap) || long || unconfirmed) {
+                spans.push((EntityKind::Digits, span));
+            }
+        }
+        spans.sort_by_key(|(_, span)| *span);
+    }
+
+    fn remember(&mut self, heard: Heard<'_>, scene: &Scene<'_>, spans: &[(EntityKind, (usize, usize))]) {
+        if !self.legs.contains_key(heard.leg) && self.legs.len() >= LEGS_MAX {
+            self.legs.pop_first();
+        }
+        let leg = self.legs.entry(heard.leg.clone()).or_default();
+        leg.last = leg.last.max(heard.id.0);
+        let earlier = leg.open.take().filter(|(_, at)| heard.at.since(*at) <= OPEN_FOR);
+        leg.open = scene.runs.last().filter(|run| ends_text(scene, run)).map(|run| {
+            let digits = match earlier {
+                Some((digits, _)) if begins_text(scene, run) => joined(&digits, run),
+                _ => run.values(),
+            };
+            (digits[digits.len().saturating_sub(OPEN_MAX)..].to_vec(), heard.at)
+        });
+        let done = |kind: EntityKind, found: EntityKind, (first, last): (usize, usize)| {
+            kind == found && (kind != EntityKind::Card || last - first > 10 || long(scene, first, last))
+        };
+        // What was given is expected no more.
+        self.asked.retain(|(kind, _)| !spans.iter().any(|(found, span)| done(*kind, *found, *span)));
+        if leg.open.as_ref().is_some_and(|(digits, _)| card::LEN.contains(&digits.len()) && luhn(digits)) {
+            leg.open = None;
+            self.asked.retain(|(kind, _)| *kind != EntityKind::Card);
+        }
+        for cue in &scene.cues {
+            let answered = spans.iter().any(|(kind, span)| *kind == cue.kind && span.0 > cue.last && done(*kind, *kind, *span));
+            if !answered {
+                self.asked.retain(|(kind, _)| *kind != cue.kind);
+                self.asked.push((cue.kind, heard.at));
+            }
+        }
+    }
+}
+
+/// Whether an entity has the digits of a whole card.
+fn long(scene: &Scene<'_>, first: usize, last: usize) -> bool {
+    scene.runs.iter().any(|run| run.first >= first && run.last <= last && run.len() >= *card::LEN.start())
+}
+
+fn overlaps(spans: &[(EntityKind, (usize, usize))], (first, last): (usize, usize)) -> bool {
+    spans.iter().any(|(_, (a, b))| first <= *b && last >= *a)
+}
+
+fn joined(digits: &[u8], run: &Run) -> Vec<u8> {
+    digits.iter().copied().chain(run.values()).collect()
+}
+
+/// Tokens before digits that go on, at most: "yes, and then".
+const LEAD_MAX: usize = 3;
+
+fn begins_text(scene: &Scene<'_>, run: &Run) -> bool {
+    run.first <= LEAD_MAX && scene.tokens[..run.first].iter().all(|token| token.class == Class::Word)
+}
+
+fn ends_text(scene: &Scene<'_>, run: &Run) -> bool {
+    scene.tokens.len() - 1 - run.last <= 2
+}
+
+/// Takes out what stands at the end of a partial and may grow into an entity: what was
+/// shown once cannot be taken back.
+fn hold_back(scene: &Scene<'_>, spans: &mut Vec<(EntityKind, (usize, usize))>) {
+    if let Some(run) = scene.runs.last().filter(|run| run.last + 1 == scene.tokens.len() && run.len() >= HELD_BACK_MIN)
+        && !overlaps(spans, (run.first, run.last))
+    {
+        spans.push((EntityKind::Digits, (run.first, run.last)));
+    }
+    if let Some(first) = email::unfinished(scene)
+        && !overlaps(spans, (first, scene.tokens.len() - 1))
+    {
+        spans.push((EntityKind::Email, (first, scene.tokens.len() - 1)));
+    }
+    spans.sort_by_key(|(_, span)| *span);
+}
