@@ -153,8 +153,9 @@ fn whole(config: &Config, engines: &Engines, parties: &[Vec<i16>], expected: usi
     let took = Took::by(|| {
         for samples in parties {
             let (replies_in, replies) = mpsc::channel(ahead + 1);
+            let redaction = pool.redaction(&ConversationId::parse("bench").unwrap(), None);
             Leg::new(config, &buffers, replies).play(samples, ahead, |segment| {
-                pool.submit(segment, &replies_in).unwrap();
+                pool.submit(segment, &redaction, &replies_in).unwrap();
                 submitted += 1;
             });
         }
@@ -228,7 +229,12 @@ impl Leg {
                 Output::Idle { .. } => return,
                 // As a sink would have it.
                 Output::Emit(event) => drop(std::hint::black_box(event.to_structured())),
-                Output::Ping | Output::Fault(_) | Output::Close(_) => {}
+                Output::Ping
+                | Output::Send(_)
+                | Output::SendText(_)
+                | Output::PlayRefused { .. }
+                | Output::Fault(_)
+                | Output::Close(_) => {}
             }
         }
     }

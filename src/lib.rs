@@ -33,7 +33,7 @@
 //!                              │                     → segmenter → ledger
 //!                              │ Segment (a pointer move)
 //!                              ▼
-//!                            inference        OS threads: level → asr → sentiment
+//!                            inference        OS threads: level → asr → redact → sentiment
 //!                              │ Reply
 //!                              ▼
 //!                            call::Call       speech order, numbers, events
@@ -56,7 +56,7 @@
 //! `main → cli → app`. `tests/tidy.rs` enforces it.
 //!
 //! Pure, that is without task, socket, clock, lock, channel or random number:
-//! [`types`], [`audio`], [`call`], [`control`], [`event`], and [`vonage`] but for its REST
+//! [`types`], [`audio`], [`call`], [`control`], [`event`], [`redact`], and [`vonage`] but for its REST
 //! client. Time, bytes and ids come to them as arguments.
 //!
 //! # What may never happen
@@ -96,6 +96,7 @@ pub mod inference;
 pub mod models;
 pub mod onnx;
 pub mod publish;
+pub mod redact;
 pub mod sentiment;
 pub mod server;
 pub mod simulator;

@@ -103,6 +103,8 @@ pub struct Terms {
     pub participant: Option<LegId>,
     /// Whether nothing may be played to this leg.
     pub listen_only: bool,
+    /// Whether a key's event says only that one was pressed.
+    pub mask_keys: bool,
 }
 
 /// Gives audio buffers, so that an utterance need not allocate one. Whoever

@@ -279,7 +279,8 @@ impl Call {
                 if !self.paused {
                     self.tally.dtmf += 1;
                     let at_ms = self.clock_ms(now);
-                    self.emit(now, Body::Dtmf(Dtmf { digit: digit.0, duration_ms, at_ms }));
+                    let digit = if self.parts.terms.mask_keys { MASKED_KEY.to_owned() } else { digit.0 };
+                    self.emit(now, Body::Dtmf(Dtmf { digit, duration_ms, at_ms }));
                 }
             }
             // A leg to which nothing was played has no use for either.
@@ -493,6 +494,9 @@ impl Call {
     }
 }
 
+/// What is published of a key that must not be known.
+const MASKED_KEY: &str = "[DIGIT]";
+
 /// Audio that may come at any speed: a first minute's worth.
 const SPEED_GRACE: Duration = Duration::from_secs(60);
 
@@ -508,6 +512,7 @@ impl Reply {
             id: segment.id,
             kind: segment.kind,
             outcome: Err(fault),
+            entities: Vec::new(),
             sentiment: None,
             asr: "",
             scorer: None,

@@ -6,6 +6,7 @@ mod conformance;
 mod console;
 mod demo;
 mod eval;
+mod eval_redaction;
 mod events;
 mod models;
 mod ncco;

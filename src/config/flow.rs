@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::redaction::PolicyRule;
 use crate::control::{Flow, Hours, Listen, Pattern, Target};
 use crate::types::Private;
 use crate::vonage::ncco::{App, Endpoint, Ncco, Phone, Severity, Sip, Talk, Vbc, validate};
@@ -37,6 +38,8 @@ pub struct FlowSection {
     pub to: To,
     /// `separate`: a socket for each speaker; `mixed`: one for all; `off`.
     pub listen: ListenRule,
+    /// How much is taken out of what is heard: `off`, `tags`, `strict`; as `[redaction]` says.
+    pub redaction: Option<PolicyRule>,
     /// Caller id of the legs that we make; the number called.
     pub from: Option<String>,
     /// How long the agent's leg rings, in s.
@@ -92,6 +95,7 @@ impl Default for FlowSection {
             record: false,
             to: To::default(),
             listen: ListenRule::default(),
+            redaction: None,
             from: None,
             ring_s: 30,
             unreached: "We cannot take your call now. Please call again later.".to_owned(),
@@ -186,6 +190,7 @@ fn to_flow(section: &FlowSection, n: usize, has_api: bool, problems: &mut Vec<(S
             ListenRule::Mixed => Listen::Mixed,
             ListenRule::Off => Listen::Off,
         },
+        redaction: section.redaction.map(PolicyRule::mode),
         from: section.from.clone(),
         ring_s: section.ring_s,
         unreached: section.unreached.clone(),

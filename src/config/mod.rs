@@ -10,6 +10,7 @@ mod checks;
 mod flow;
 mod load;
 mod media;
+mod redaction;
 mod secret;
 mod vonage;
 
@@ -23,6 +24,7 @@ pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
 pub use flow::{FlowSection, ListenRule, To};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
+pub use redaction::{PolicyRule, Redaction};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
 pub use vonage::{Account, Control, QueryHashRule, Vonage};
@@ -61,6 +63,8 @@ pub struct Config {
     pub sentiment: Family,
     /// The threads that transcribe.
     pub inference: Inference,
+    /// What is taken out of transcripts.
+    pub redaction: Redaction,
     /// Where models are kept.
     pub models: Models,
     /// Where events go.
@@ -86,6 +90,7 @@ impl Default for Config {
             asr: family(crate::asr::BACKENDS[0].name()),
             sentiment: family(crate::sentiment::BACKENDS[0].name()),
             inference: Inference::default(),
+            redaction: Redaction::default(),
             models: Models::default(),
             sink: Sinks::default(),
             log: Log::default(),

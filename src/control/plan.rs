@@ -10,7 +10,7 @@ use form_urlencoded::{Serializer, parse};
 
 use super::flow::{Flow, Listen, Target};
 use super::role::Role;
-use crate::types::{ConversationId, LegId, Private, Rate, Speaker, WallTime};
+use crate::types::{ConversationId, LegId, Private, Rate, RedactionMode, Speaker, WallTime};
 use crate::vonage::media_token::{MediaClaims, MediaKeys};
 use crate::vonage::ncco::{Action, Connect, Conversation, Endpoint, Method, Ncco, Record, Talk, WebsocketLeg};
 use crate::vonage::rest_types::{CreateCall, Party};
@@ -85,6 +85,8 @@ pub(super) struct Heard<'a> {
     pub(super) call: &'a ConversationId,
     pub(super) speaker: Speaker,
     pub(super) participant: Option<LegId>,
+    /// How much its flow has taken out.
+    pub(super) redaction: Option<RedactionMode>,
     /// Zero of the call clock.
     pub(super) epoch: WallTime,
 }
@@ -98,6 +100,7 @@ impl MediaPass {
             speaker: heard.speaker,
             participant: heard.participant,
             listen_only,
+            redaction: heard.redaction,
             clock_epoch_ms: u64::try_from(heard.epoch.0.div_euclid(1_000)).unwrap_or(0),
             expires_s: u64::try_from(until).unwrap_or(0),
             id: id.to_owned(),

@@ -14,13 +14,30 @@ impl Detector for Account {
 
     fn cues(&self) -> &'static [&'static str] {
         &[
-            "account number", "account no", "bank account", "account is", "account's", "acct", "my account", "your account",
-            "account", "routing number", "routing", "checking account", "savings account", "account ending",
+            "account number",
+            "account no",
+            "bank account",
+            "account is",
+            "account's",
+            "acct",
+            "my account",
+            "your account",
+            "account",
+            "routing number",
+            "routing",
+            "checking account",
+            "savings account",
+            "account ending",
         ]
     }
 
     fn find(&self, scene: &Scene<'_>, found: &mut Vec<Span>) {
         for run in &scene.runs {
+            // Its sort code may come before it in one breath.
+            if run.len() == 14 && run.divides_at(6) && scene.announced(EntityKind::SortCode, run.first) {
+                found.push(run.span(6, 14));
+                continue;
+            }
             let named =
                 scene.announced(EntityKind::Account, run.first) || scene.explained(EntityKind::Account, run.last);
             if named && (6..=17).contains(&run.len()) && !run.amount {

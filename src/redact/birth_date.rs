@@ -1,7 +1,7 @@
 //! Dates of birth: a date after words that say so.
 
 use super::date;
-use super::scene::{REACH, Scene};
+use super::scene::Scene;
 use super::{Detector, Span};
 use crate::types::EntityKind;
 
@@ -15,8 +15,17 @@ impl Detector for BirthDate {
 
     fn cues(&self) -> &'static [&'static str] {
         &[
-            "date of birth", "birth date", "birthdate", "birthday", "dob", "d o b", "born", "born on", "day of birth",
-            "date-of-birth", "date of my birth",
+            "date of birth",
+            "birth date",
+            "birthdate",
+            "birthday",
+            "dob",
+            "d o b",
+            "born",
+            "born on",
+            "day of birth",
+            "date-of-birth",
+            "date of my birth",
         ]
     }
 
@@ -24,7 +33,7 @@ impl Detector for BirthDate {
         let cues = scene.cues.iter().filter(|cue| cue.kind == EntityKind::BirthDate).map(|cue| cue.last + 1);
         let asked = (scene.expected.contains(&EntityKind::BirthDate) && scene.cues.is_empty()).then_some(0);
         for from in cues.chain(asked) {
-            found.extend((from..scene.tokens.len().min(from + REACH)).find_map(|at| plausible(scene, at)));
+            found.extend(scene.reach_from(from).find_map(|at| plausible(scene, at)));
         }
         for at in 0..scene.tokens.len() {
             if let Some((first, last)) = plausible(scene, at)
@@ -43,5 +52,6 @@ fn plausible(scene: &Scene<'_>, at: usize) -> Option<Span> {
     let named = date.month && (date.digits > 0 || date.ordinals > 0);
     let numbered = (4..=8).contains(&date.digits) || date.ordinals > 0 && date.digits >= 2 || date.ordinals > 1;
     let amount = scene.runs.iter().any(|run| run.amount && run.first >= at && run.last <= date.last);
-    ((named || numbered) && !amount).then_some((date.first, date.last))
+    let article = at > 0 && scene.tokens[at - 1].is("the");
+    ((named || numbered) && !amount).then_some((at - usize::from(article), date.last))
 }

@@ -25,11 +25,32 @@ impl Detector for Card {
 
     fn cues(&self) -> &'static [&'static str] {
         &[
-            "card number", "card no", "card details", "long number", "number on the card", "number on your card",
-            "number on my card", "credit card", "debit card", "visa card", "sixteen digit", "sixteen digits",
-            "digits of your card", "digits of the card", "visa", "mastercard", "master card", "amex",
-            "american express", "my card", "your card", "the card", "card is", "front of the card",
-            "front of your card", "card ending",
+            "card number",
+            "card no",
+            "card details",
+            "long number",
+            "number on the card",
+            "number on your card",
+            "number on my card",
+            "credit card",
+            "debit card",
+            "visa card",
+            "sixteen digit",
+            "sixteen digits",
+            "digits of your card",
+            "digits of the card",
+            "visa",
+            "mastercard",
+            "master card",
+            "amex",
+            "american express",
+            "my card",
+            "your card",
+            "the card",
+            "card is",
+            "front of the card",
+            "front of your card",
+            "card ending",
         ]
     }
 
@@ -61,7 +82,8 @@ fn card_in(run: &Run) -> Option<(usize, usize)> {
     }
     // Within a longer run only what an issuer could have given out, as chance alone
     // confirms one number in ten.
-    let windows = [16, 15].into_iter().flat_map(|len| (0..digits.len().saturating_sub(len - 1)).map(move |at| (at, at + len)));
+    let windows =
+        [16, 15].into_iter().flat_map(|len| (0..digits.len().saturating_sub(len - 1)).map(move |at| (at, at + len)));
     windows
         .filter(|(from, to)| run.divides_at(*from) && run.divides_at(*to))
         .find(|(from, to)| is_issued(&digits[*from..*to]) && luhn(&digits[*from..*to]))

@@ -14,10 +14,33 @@ impl Detector for Cvv {
 
     fn cues(&self) -> &'static [&'static str] {
         &[
-            "cvv", "cvc", "csc", "cvn", "cvv number", "cvc number", "cv", "c v v", "c v c", "c v", "security code",
-            "security number", "security digits", "security is", "verification code", "verification number",
-            "verification value", "back of the card", "back of my card", "back of your card", "on the back",
-            "three digits on", "three digit code", "three digits", "last three", "four digits on the front", "signature strip",
+            "cvv",
+            "cvc",
+            "csc",
+            "cvn",
+            "cvv number",
+            "cvc number",
+            "cv",
+            "c v v",
+            "c v c",
+            "c v",
+            "security code",
+            "security number",
+            "security digits",
+            "security is",
+            "verification code",
+            "verification number",
+            "verification value",
+            "back of the card",
+            "back of my card",
+            "back of your card",
+            "on the back",
+            "three digits on",
+            "three digit code",
+            "three digits",
+            "last three",
+            "four digits on the front",
+            "signature strip",
         ]
     }
 

@@ -5,19 +5,63 @@ use super::run;
 use super::scene::Scene;
 
 const MONTHS: [&str; 24] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
-    "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
 ];
 const ORDINALS: [&str; 25] = [
-    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
-    "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth", "twentieth",
-    "thirtieth", "st", "nd", "rd", "th",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+    "seventeenth",
+    "eighteenth",
+    "nineteenth",
+    "twentieth",
+    "thirtieth",
+    "st",
+    "nd",
+    "rd",
+    "th",
 ];
 const JOINS: [&str; 9] = ["of", "the", "slash", "dash", "and", "day", "in", "stroke", "forward"];
 
 /// A stretch that could be a date.
 pub(super) struct Date {
-    pub(super) first: usize,
+    /// Its last token.
     pub(super) last: usize,
     /// Whether a month is named.
     pub(super) month: bool,
@@ -33,7 +77,12 @@ const TOKENS_MAX: usize = 14;
 /// The stretch of date-like tokens that begins at token `at`, if one does.
 pub(super) fn at(scene: &Scene<'_>, at: usize) -> Option<Date> {
     let tokens = &scene.tokens;
-    let mut date = Date { first: at, last: at, month: false, digits: 0, ordinals: 0 };
+    // Not from the middle of what is one number.
+    let within = scene.runs.iter().any(|run| run.first < at && at <= run.last);
+    if within || matches!(tokens[at].text, "hundred" | "thousand") {
+        return None;
+    }
+    let mut date = Date { last: at, month: false, digits: 0, ordinals: 0 };
     let mut any = false;
     for here in at..tokens.len().min(at + TOKENS_MAX) {
         let token = &tokens[here];

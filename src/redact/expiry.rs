@@ -2,7 +2,7 @@
 //! something else that expires.
 
 use super::date;
-use super::scene::{REACH, Scene};
+use super::scene::Scene;
 use super::{Detector, Span};
 use crate::types::EntityKind;
 
@@ -11,9 +11,30 @@ pub(super) struct Expiry;
 
 /// Cues that say "card" by themselves; the others need one to be mentioned.
 const OTHERS: [&str; 24] = [
-    "passport", "policy", "licence", "license", "warranty", "contract", "offer", "lease", "membership", "subscription",
-    "coupon", "voucher", "insurance", "permit", "deal", "quote", "ticket", "trial", "agreement", "promotion", "code",
-    "points", "tenancy", "certificate",
+    "passport",
+    "policy",
+    "licence",
+    "license",
+    "warranty",
+    "contract",
+    "offer",
+    "lease",
+    "membership",
+    "subscription",
+    "coupon",
+    "voucher",
+    "insurance",
+    "permit",
+    "deal",
+    "quote",
+    "ticket",
+    "trial",
+    "agreement",
+    "promotion",
+    "code",
+    "points",
+    "tenancy",
+    "certificate",
 ];
 
 impl Detector for Expiry {
@@ -23,8 +44,22 @@ impl Detector for Expiry {
 
     fn cues(&self) -> &'static [&'static str] {
         &[
-            "expiry", "expiry date", "expiration", "expiration date", "exp", "exp date", "expires", "expires end",
-            "expire", "expiring", "valid until", "valid thru", "valid through", "valid to", "good through", "expires on",
+            "expiry",
+            "expiry date",
+            "expiration",
+            "expiration date",
+            "exp",
+            "exp date",
+            "expires",
+            "expires end",
+            "expire",
+            "expiring",
+            "valid until",
+            "valid thru",
+            "valid through",
+            "valid to",
+            "good through",
+            "expires on",
             "end date",
         ]
     }
@@ -34,7 +69,8 @@ impl Detector for Expiry {
         let card = [EntityKind::Card, EntityKind::Cvv].iter().any(|kind| scene.mentions(*kind))
             || scene.tokens.iter().any(|token| matches!(token.text, "card" | "[card]" | "[cvv]"));
         for cue in scene.cues.iter().filter(|cue| cue.kind == EntityKind::Expiry) {
-            let noun = scene.tokens[cue.first].text.starts_with("expi") && !matches!(scene.tokens[cue.first].text, "expires" | "expire" | "expiring")
+            let noun = scene.tokens[cue.first].text.starts_with("expi")
+                && !matches!(scene.tokens[cue.first].text, "expires" | "expire" | "expiring")
                 || scene.tokens[cue.first].is("exp");
             if (noun && !other) || (card && !other) || (noun && card) {
                 found.extend(first_after(scene, cue.last));
@@ -42,7 +78,7 @@ impl Detector for Expiry {
         }
         let asked = scene.expected.contains(&EntityKind::Expiry) && !other;
         if asked && scene.cues.is_empty() {
-            found.extend((0..scene.tokens.len().min(REACH)).find_map(|at| plausible(scene, at)));
+            found.extend(scene.reach_from(0).find_map(|at| plausible(scene, at)));
         }
         for run in &scene.runs {
             if card && !other && scene.explained(EntityKind::Expiry, run.last) {
@@ -53,8 +89,7 @@ impl Detector for Expiry {
 }
 
 fn first_after(scene: &Scene<'_>, cue: usize) -> Option<Span> {
-    let reach = (cue + 1)..scene.tokens.len().min(cue + 1 + REACH);
-    reach.into_iter().find_map(|at| plausible(scene, at))
+    scene.reach_from(cue + 1).find_map(|at| plausible(scene, at))
 }
 
 /// A month and a year: three to six digits, or a month's name with a year.

@@ -1,8 +1,8 @@
 //! International bank account numbers: a country, two check digits, 11 to 30 letters and
 //! digits whose remainder is right (ISO 13616), or less where one was asked for.
 
+use super::letters::{Char, code_at, is_digit_word, is_short_word};
 use super::lex::Class;
-use super::letters::{Char, code_at, is_digit_word};
 use super::scene::Scene;
 use super::{Detector, Span};
 use crate::types::EntityKind;
@@ -26,7 +26,10 @@ impl Detector for Iban {
         let mut at = 0;
         while at < scene.tokens.len() {
             let token = &scene.tokens[at];
-            let may_begin = token.class == Class::Word && token.text.len() <= 2 && !is_digit_word(token.text);
+            let may_begin = token.class == Class::Word
+                && token.text.len() <= 2
+                && !is_digit_word(token.text)
+                && !is_short_word(token.text);
             if let Some(last) = may_begin.then(|| number_at(scene, at)).flatten() {
                 found.push((at, last));
                 at = last;

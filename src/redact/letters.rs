@@ -5,9 +5,9 @@ use super::run;
 use super::scene::Scene;
 
 const ALPHABET: [&str; 26] = [
-    "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima", "mike",
-    "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor", "whiskey", "xray", "yankee",
-    "zulu",
+    "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet", "kilo", "lima",
+    "mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor", "whiskey", "xray",
+    "yankee", "zulu",
 ];
 
 /// A character of a code, and the token that said it.
@@ -64,4 +64,14 @@ pub(super) fn code_at(scene: &Scene<'_>, at: usize) -> Vec<Char> {
 /// Whether a word is a spoken digit rather than letters.
 pub(super) fn is_digit_word(word: &str) -> bool {
     run::unit(word).is_some() || run::is_tens_or_teen(word)
+}
+
+const SHORT_WORDS: [&str; 28] = [
+    "am", "an", "as", "at", "be", "by", "do", "go", "he", "hi", "if", "in", "is", "it", "me", "my", "no", "of", "ok",
+    "on", "or", "so", "to", "up", "us", "we", "uh", "um",
+];
+
+/// Whether two letters are a word rather than the beginning of a code.
+pub(super) fn is_short_word(word: &str) -> bool {
+    SHORT_WORDS.contains(&word)
 }

@@ -30,11 +30,6 @@ impl Token<'_> {
     pub(super) fn is(&self, word: &str) -> bool {
         self.text == word
     }
-
-    /// Nothing but spaces before it.
-    pub(super) fn spaced(&self) -> bool {
-        self.gap.chars().all(char::is_whitespace)
-    }
 }
 
 /// Cuts `lower`, a text in lower case, into tokens. Marks and spaces become gaps.

@@ -11,7 +11,7 @@ use super::lex::Class;
 use super::run::Run;
 use super::scene::Scene;
 use super::words::mask;
-use super::{DETECTORS, Found, Policy, email, find, tagged};
+use super::{DETECTORS, Found, Policy, email, tagged};
 use crate::types::{Entity, EntityKind, LegId, Moment, Private, RedactionMode, SegmentId, SegmentKind, Transcript};
 
 /// How long an answer to what was asked for is expected.
@@ -71,32 +71,45 @@ impl Memory {
     /// Finals of a leg should come in their order. One that comes too early lacks what the
     /// ones before it would have said: `strict` then takes the worst for granted.
     pub fn redact(&mut self, policy: Policy, heard: Heard<'_>, transcript: &mut Transcript) -> Vec<Entity> {
+        let found = self.find(policy, heard, &transcript.text.0);
+        let entities = mask(&transcript.text.0, &found, &mut transcript.words);
+        if !found.is_empty() {
+            transcript.text = Private(tagged(&transcript.text.0, &found));
+        }
+        entities
+    }
+
+    /// The entities of one segment's text, in order; remembers as [`Memory::redact`] does.
+    pub fn find(&mut self, policy: Policy, heard: Heard<'_>, text: &str) -> Vec<Found> {
         if policy.mode == RedactionMode::Off {
             return Vec::new();
         }
-        let text = std::mem::take(&mut transcript.text.0);
         let lower = text.to_ascii_lowercase();
         self.asked.retain(|(_, at)| heard.at.since(*at) <= EXPECTED_FOR);
         let expected = self.asked.iter().map(|(kind, _)| *kind).collect();
         let scene = Scene::new(&lower, DETECTORS, expected);
-        let mut spans = find(&scene, policy.kinds);
+        let mut spans = super::find(&scene, policy.kinds);
         self.suspect(policy, heard, &scene, &mut spans);
         if heard.kind == SegmentKind::Partial {
             hold_back(&scene, &mut spans);
         } else {
             self.remember(heard, &scene, &spans);
         }
-        let found: Vec<_> = spans
-            .iter()
-            .map(|&(kind, (first, last))| Found { kind, bytes: (scene.tokens[first].start, scene.tokens[last].end) })
-            .collect();
-        let entities = mask(&text, &found, &mut transcript.words);
-        transcript.text = Private(if found.is_empty() { text } else { tagged(&text, &found) });
-        entities
+        let place = |&(kind, (first, last)): &(EntityKind, (usize, usize))| Found {
+            kind,
+            bytes: (scene.tokens[first].start, scene.tokens[last].end),
+        };
+        spans.iter().map(place).collect()
     }
 
     /// Adds digits that are no entity by themselves and may be part of one.
-    fn suspect(&self, policy: Policy, heard: Heard<'_>, scene: &Scene<'_>, spans: &mut Vec<(EntityKind, (usize, usize))>) {
+    fn suspect(
+        &self,
+        policy: Policy,
+        heard: Heard<'_>,
+        scene: &Scene<'_>,
+        spans: &mut Vec<(EntityKind, (usize, usize))>,
+    ) {
         let strict = policy.mode == RedactionMode::Strict;
         let leg = self.legs.get(heard.leg);
         let before = heard.id.0.saturating_sub(1);
@@ -151,7 +164,8 @@ impl Memory {
             self.asked.retain(|(kind, _)| *kind != EntityKind::Card);
         }
         for cue in &scene.cues {
-            let answered = spans.iter().any(|(kind, span)| *kind == cue.kind && span.0 > cue.last && done(*kind, *kind, *span));
+            let answered =
+                spans.iter().any(|(kind, span)| *kind == cue.kind && span.0 > cue.last && done(*kind, *kind, *span));
             if !answered {
                 self.asked.retain(|(kind, _)| *kind != cue.kind);
                 self.asked.push((cue.kind, heard.at));

@@ -55,17 +55,53 @@ impl Run {
 const DIGITS_MAX: usize = 64;
 
 const UNITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
-const TEENS: [&str; 10] = [
-    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-];
+const TEENS: [&str; 10] =
+    ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"];
 const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const FILLERS: [&str; 13] =
     ["uh", "um", "umm", "er", "erm", "ah", "mm", "hmm", "dash", "hyphen", "then", "space", "slash"];
 const UNITS_OF_AMOUNT: [&str; 41] = [
-    "dollars", "dollar", "pounds", "euros", "quid", "cents", "pence", "percent", "minutes", "minute", "hours", "hour",
-    "days", "day", "weeks", "week", "months", "month", "years", "year", "times", "items", "people", "miles", "degrees",
-    "points", "kilometres", "kilometers", "megabytes", "gigabytes", "am", "pm", "o'clock", "grams", "units", "pieces",
-    "bucks", "rupees", "kilos", "seconds", "grand",
+    "dollars",
+    "dollar",
+    "pounds",
+    "euros",
+    "quid",
+    "cents",
+    "pence",
+    "percent",
+    "minutes",
+    "minute",
+    "hours",
+    "hour",
+    "days",
+    "day",
+    "weeks",
+    "week",
+    "months",
+    "month",
+    "years",
+    "year",
+    "times",
+    "items",
+    "people",
+    "miles",
+    "degrees",
+    "points",
+    "kilometres",
+    "kilometers",
+    "megabytes",
+    "gigabytes",
+    "am",
+    "pm",
+    "o'clock",
+    "grams",
+    "units",
+    "pieces",
+    "bucks",
+    "rupees",
+    "kilos",
+    "seconds",
+    "grand",
 ];
 
 fn position(list: &[&str], word: &str) -> Option<u8> {
@@ -218,7 +254,8 @@ fn onward(tokens: &[Token<'_>], from: usize) -> Option<usize> {
         if item(tokens, at).is_some() || matches!(token.text, "hundred" | "thousand") && at == from {
             return Some(at);
         }
-        if !FILLERS.contains(&token.text) || at > from + 2 {
+        let and_then = token.is("and") && tokens.get(at + 1).is_some_and(|next| next.is("then"));
+        if !(FILLERS.contains(&token.text) || and_then) || at > from + 2 {
             return None;
         }
         at += 1;

@@ -25,7 +25,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// Tokens between a cue and what it announces, at most.
-pub(super) const REACH: usize = 9;
+const REACH: usize = 9;
 /// Tokens between an entity and a cue after it, at most.
 const REACH_BACK: usize = 4;
 /// Tokens before an answer to what was asked, at most: "yes it is".
@@ -65,7 +65,20 @@ impl<'a> Scene<'a> {
         let clear = |cue: &Cue| {
             self.tokens[last + 1..cue.first].iter().all(|token| token.class == Class::Word && !token.gap.contains('.'))
         };
-        self.cues.iter().any(|cue| next(cue) && clear(cue))
+        // Words that digits or a tag follow announce those.
+        let near = |cue: &Cue, at: usize| at > cue.last && at - cue.last <= 3;
+        let announces = |cue: &Cue| {
+            self.runs.iter().any(|run| run.len() > 2 && near(cue, run.first))
+                || (cue.last + 1..self.tokens.len().min(cue.last + 4)).any(|at| self.tokens[at].class == Class::Tag)
+        };
+        self.cues.iter().any(|cue| next(cue) && clear(cue) && !announces(cue))
+    }
+
+    /// Tokens from `from` on that what was announced before them may begin at.
+    pub(super) fn reach_from(&self, from: usize) -> std::ops::Range<usize> {
+        let near = self.tokens.len().min(from + REACH);
+        let tag = (from..near).find(|at| self.tokens[*at].class == Class::Tag);
+        from..tag.unwrap_or(near)
     }
 
     /// Whether `kind` is named anywhere.
@@ -112,9 +125,17 @@ pub(super) fn phrase_at(tokens: &[Token<'_>], at: usize, phrase: &str) -> Option
     let mut here = at;
     for (n, word) in phrase.split(' ').enumerate() {
         here = at + n;
-        if !tokens.get(here)?.is(word) {
+        // "My sort code's" is "my sort code is".
+        let token = tokens.get(here)?;
+        let bare = token.text.strip_suffix("'s").or_else(|| token.text.strip_suffix("’s")).unwrap_or(token.text);
+        if !token.is(word) && bare != word {
             return None;
         }
     }
     Some(here)
+}
+
+/// Whether a word says nothing by itself.
+pub(super) fn is_polite(word: &str) -> bool {
+    POLITE.contains(&word)
 }

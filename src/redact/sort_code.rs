@@ -23,9 +23,6 @@ impl Detector for SortCode {
             // The account's number may follow in one breath.
             if named && matches!(run.len(), 6 | 14) && run.divides_at(6) {
                 found.push(run.span(0, 6));
-                if run.len() == 14 {
-                    found.push(run.span(6, 14));
-                }
             }
         }
     }

@@ -15,15 +15,22 @@ impl Detector for Ssn {
 
     fn cues(&self) -> &'static [&'static str] {
         &[
-            "social security", "social security number", "ssn", "s s n", "social", "my social", "your social",
-            "tax id", "taxpayer id", "itin",
+            "social security",
+            "social security number",
+            "ssn",
+            "s s n",
+            "social",
+            "my social",
+            "your social",
+            "tax id",
+            "taxpayer id",
+            "itin",
         ]
     }
 
     fn find(&self, scene: &Scene<'_>, found: &mut Vec<Span>) {
         for run in &scene.runs {
-            let announced =
-                scene.announced(EntityKind::Ssn, run.first) || scene.explained(EntityKind::Ssn, run.last);
+            let announced = scene.announced(EntityKind::Ssn, run.first) || scene.explained(EntityKind::Ssn, run.last);
             let grouped = run.groups == [3, 2, 4] && !run.spoken && {
                 let digits = run.values();
                 digits[0] != 9 && digits[..3] != [0, 0, 0] && digits[..3] != [6, 6, 6]

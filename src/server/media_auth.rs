@@ -279,6 +279,7 @@ mod tests {
             speaker: Speaker::Caller,
             participant: None,
             listen_only: false,
+            redaction: None,
             clock_epoch_ms: (NOW.0 / 1000 - age_ms) as u64,
             expires_s: NOW.0 as u64 / 1_000_000 + 60,
             id: "one".into(),

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use sidetone::event::body::{
     CapturePaused, CaptureResumed, Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted,
-    PlaybackEnded, PlaybackOutcome, SentimentScore, SpeechEnded, SpeechStarted, TimedWord, Timing, TranscriptDropped,
-    TranscriptFinal, TranscriptPartial, Weights,
+    PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentScore, SpeechEnded, SpeechStarted, TimedBy, TimedWord,
+    Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
 };
 use sidetone::event::{Author, Body, Event, Origin, schema};
 use sidetone::types::{ConversationId, LegId, Speaker, WallTime};
@@ -73,6 +73,14 @@ fn examples() -> Vec<Body> {
             end_ms: 3_400,
             text: "You have charged me twice.".into(),
             words: vec![TimedWord { text: "You".into(), start_ms: 940, end_ms: 1_050, confidence: Some(0.5) }],
+            entities: vec![RedactedEntity {
+                kind: "card".into(),
+                start_ms: 940,
+                end_ms: 1_050,
+                timed_by: TimedBy::Words,
+                first_word: 0,
+                words: 1,
+            }],
             confidence: Some(0.75),
             language: "en".into(),
             asr: "moonshine".into(),

@@ -41,6 +41,7 @@ fn claims(id: &str) -> MediaClaims {
         speaker: Speaker::Agent,
         participant: Some(LegId::parse("participant-1").unwrap()),
         listen_only: true,
+        redaction: None,
         clock_epoch_ms: wall().0 as u64 / 1000 - 60_000,
         expires_s: seconds() + 60,
         id: id.to_owned(),

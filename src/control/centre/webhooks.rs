@@ -286,7 +286,13 @@ impl Centre {
             }
             let token = (self.ids)();
             let participant = call.caller().map(|who| who.id.clone());
-            let heard = Heard { call: &call.id, speaker: Role::Caller.speaker(), participant, epoch: call.opened.wall };
+            let heard = Heard {
+                call: &call.id,
+                speaker: Role::Caller.speaker(),
+                participant,
+                redaction: flow.redaction,
+                epoch: call.opened.wall,
+            };
             let (url, pass) = (&self.settings.public_url, &self.settings.pass);
             return Some(plan::reconnect(url, pass, heard, token.as_str(), now.wall));
         }
