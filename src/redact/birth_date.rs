@@ -38,7 +38,7 @@ impl Detector for BirthDate {
         for at in 0..scene.tokens.len() {
             if let Some((first, last)) = plausible(scene, at)
                 && scene.explained(EntityKind::BirthDate, last)
-                && found.iter().all(|(_, end)| first > *end)
+                && found.iter().all(|(from, to)| first > *to || last < *from)
             {
                 found.push((first, last));
             }

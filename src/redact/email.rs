@@ -202,6 +202,7 @@ pub(super) fn unfinished(scene: &Scene<'_>) -> Option<usize> {
             .then_some(opener);
     }
     let join = |at: usize| JOINS[..2].contains(&scene.tokens[at].text);
-    let from = last.saturating_sub(PART_MAX);
-    (from..=last).find(|at| join(*at)).map(|at| at.saturating_sub(1))
+    let from = last.saturating_sub(2);
+    let first = (from..=last).find(|at| join(*at)).map(|at| at.saturating_sub(1))?;
+    scene.tokens[first..].iter().all(|token| token.class != Class::Tag).then_some(first)
 }

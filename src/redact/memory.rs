@@ -26,6 +26,8 @@ const PIECE_MIN: usize = 4;
 const HELD_BACK_MIN: usize = 3;
 /// Digits in several segments of one leg that are suspect whatever was asked for.
 const SUSPECT_LEN: usize = 9;
+/// Times that a text is looked at: after each, with what was found taken out.
+const LOOKS_MAX: usize = 4;
 /// Legs of a conversation that are remembered; of more, the first is forgotten.
 const LEGS_MAX: usize = 32;
 
@@ -84,32 +86,44 @@ impl Memory {
         if policy.mode == RedactionMode::Off {
             return Vec::new();
         }
-        let lower = text.to_ascii_lowercase();
         self.asked.retain(|(_, at)| heard.at.since(*at) <= EXPECTED_FOR);
+        let lower = text.to_ascii_lowercase();
+        let (scene, spans) = self.look(policy, heard, &lower);
+        let mut found: Vec<_> = spans.iter().map(|span| place(&scene, span)).collect();
+        // What was taken out may have had words that spoke against another entity.
+        for _ in 1..LOOKS_MAX {
+            if found.is_empty() {
+                break;
+            }
+            let shown = tagged(text, &found).to_ascii_lowercase();
+            let (again, spans) = self.look(policy, heard, &shown);
+            if spans.is_empty() {
+                break;
+            }
+            let more: Vec<_> = spans.iter().map(|span| unshifted(place(&again, span), &found)).collect();
+            found.extend(more);
+            found.sort_by_key(|found| found.bytes);
+        }
+        if heard.kind == SegmentKind::Final {
+            self.remember(heard, &scene, &spans);
+        }
+        found
+    }
+
+    /// The entities of a text in lower case, tags in it respected.
+    fn look<'a>(&self, policy: Policy, heard: Heard<'_>, lower: &'a str) -> (Scene<'a>, Vec<Placed>) {
         let expected = self.asked.iter().map(|(kind, _)| *kind).collect();
-        let scene = Scene::new(&lower, DETECTORS, expected);
+        let scene = Scene::new(lower, DETECTORS, expected);
         let mut spans = super::find(&scene, policy.kinds);
         self.suspect(policy, heard, &scene, &mut spans);
         if heard.kind == SegmentKind::Partial {
             hold_back(&scene, &mut spans);
-        } else {
-            self.remember(heard, &scene, &spans);
         }
-        let place = |&(kind, (first, last)): &(EntityKind, (usize, usize))| Found {
-            kind,
-            bytes: (scene.tokens[first].start, scene.tokens[last].end),
-        };
-        spans.iter().map(place).collect()
+        (scene, spans)
     }
 
     /// Adds digits that are no entity by themselves and may be part of one.
-    fn suspect(
-        &self,
-        policy: Policy,
-        heard: Heard<'_>,
-        scene: &Scene<'_>,
-        spans: &mut Vec<(EntityKind, (usize, usize))>,
-    ) {
+    fn suspect(&self, policy: Policy, heard: Heard<'_>, scene: &Scene<'_>, spans: &mut Vec<Placed>) {
         let strict = policy.mode == RedactionMode::Strict;
         let leg = self.legs.get(heard.leg);
         let before = heard.id.0.saturating_sub(1);
@@ -140,7 +154,7 @@ impl Memory {
         spans.sort_by_key(|(_, span)| *span);
     }
 
-    fn remember(&mut self, heard: Heard<'_>, scene: &Scene<'_>, spans: &[(EntityKind, (usize, usize))]) {
+    fn remember(&mut self, heard: Heard<'_>, scene: &Scene<'_>, spans: &[Placed]) {
         if !self.legs.contains_key(heard.leg) && self.legs.len() >= LEGS_MAX {
             self.legs.pop_first();
         }
@@ -174,12 +188,34 @@ impl Memory {
     }
 }
 
+/// A kind, and its first and last token.
+type Placed = (EntityKind, (usize, usize));
+
+fn place(scene: &Scene<'_>, &(kind, (first, last)): &Placed) -> Found {
+    Found { kind, bytes: (scene.tokens[first].start, scene.tokens[last].end) }
+}
+
+/// A place in the text with tags, as one in the text without.
+fn unshifted(found: Found, tags: &[Found]) -> Found {
+    let back = |place: usize| {
+        let mut shown = place;
+        for tag in tags {
+            if shown <= tag.bytes.0 {
+                break;
+            }
+            shown = shown - tag.kind.tag().len() + (tag.bytes.1 - tag.bytes.0);
+        }
+        shown
+    };
+    Found { kind: found.kind, bytes: (back(found.bytes.0), back(found.bytes.1)) }
+}
+
 /// Whether an entity has the digits of a whole card.
 fn long(scene: &Scene<'_>, first: usize, last: usize) -> bool {
     scene.runs.iter().any(|run| run.first >= first && run.last <= last && run.len() >= *card::LEN.start())
 }
 
-fn overlaps(spans: &[(EntityKind, (usize, usize))], (first, last): (usize, usize)) -> bool {
+fn overlaps(spans: &[Placed], (first, last): (usize, usize)) -> bool {
     spans.iter().any(|(_, (a, b))| first <= *b && last >= *a)
 }
 
@@ -200,7 +236,7 @@ fn ends_text(scene: &Scene<'_>, run: &Run) -> bool {
 
 /// Takes out what stands at the end of a partial and may grow into an entity: what was
 /// shown once cannot be taken back.
-fn hold_back(scene: &Scene<'_>, spans: &mut Vec<(EntityKind, (usize, usize))>) {
+fn hold_back(scene: &Scene<'_>, spans: &mut Vec<Placed>) {
     if let Some(run) = scene.runs.last().filter(|run| run.last + 1 == scene.tokens.len() && run.len() >= HELD_BACK_MIN)
         && !overlaps(spans, (run.first, run.last))
     {
