@@ -122,6 +122,10 @@ const POLITE: [&str; 32] = [
 
 /// The last token of `phrase`, if it begins at token `at`.
 pub(super) fn phrase_at(tokens: &[Token<'_>], at: usize, phrase: &str) -> Option<usize> {
+    // Most tokens begin no phrase: one byte tells.
+    if tokens.get(at)?.text.as_bytes().first() != phrase.as_bytes().first() {
+        return None;
+    }
     let mut here = at;
     for (n, word) in phrase.split(' ').enumerate() {
         here = at + n;
