@@ -30,6 +30,9 @@ impl Detector for BirthDate {
     }
 
     fn find(&self, scene: &Scene<'_>, found: &mut Vec<Span>) {
+        if !scene.mentions(EntityKind::BirthDate) {
+            return;
+        }
         let cues = scene.cues.iter().filter(|cue| cue.kind == EntityKind::BirthDate).map(|cue| cue.last + 1);
         let asked = (scene.expected.contains(&EntityKind::BirthDate) && scene.cues.is_empty()).then_some(0);
         for from in cues.chain(asked) {

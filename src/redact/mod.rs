@@ -85,7 +85,10 @@ pub struct Found {
 fn find(scene: &Scene<'_>, kinds: Kinds) -> Vec<(EntityKind, Span)> {
     let mut all: Vec<(EntityKind, Span)> = Vec::new();
     let mut found = Vec::new();
-    for detector in DETECTORS.iter().filter(|detector| kinds.has(detector.kind())) {
+    // Most texts have no digits, and then only these can be there.
+    let wordy = |kind| matches!(kind, EntityKind::Email | EntityKind::BirthDate);
+    let wanted = |kind| kinds.has(kind) && (!scene.runs.is_empty() || wordy(kind));
+    for detector in DETECTORS.iter().filter(|detector| wanted(detector.kind())) {
         detector.find(scene, &mut found);
         for (first, last) in found.drain(..) {
             if all.iter().all(|(_, (a, b))| last < *a || first > *b) {
