@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::call::BackendNames;
-use crate::config::{Config, Secret, Tokens};
+use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
 use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::Store;
@@ -21,7 +21,7 @@ use crate::publish::{self, Outbox};
 use crate::server::api::{Guard, Peer};
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
-    MediaAuth, Transcripts, Ways, router,
+    MediaAuth, Transcripts, VoiceApi, Ways, router,
 };
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
@@ -64,6 +64,9 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// What waits for the sinks.
+    #[error(transparent)]
+    Outbox(#[from] publish::StartError),
 }
 
 /// The engines that a configuration names, loaded but not yet warm.
@@ -158,7 +161,7 @@ fn media_keys(config: &Config) -> Result<(MediaAuth, MediaKeys), StartError> {
 ///
 /// # Errors
 /// [`StartError::Vonage`], which names the key.
-fn voice_api(config: &Config) -> Result<Option<(Client, Client)>, StartError> {
+fn voice_api(config: &Config) -> Result<Option<VoiceApi>, StartError> {
     let vonage = &config.vonage;
     if !vonage.has_api() {
         return Ok(None);
@@ -172,7 +175,7 @@ fn voice_api(config: &Config) -> Result<Option<(Client, Client)>, StartError> {
             .map_err(|error| StartError::Vonage(format!("vonage.{error}")))
     };
     let once = rest::Settings { attempts_max: 1, ..vonage.client() };
-    Ok(Some((client(vonage.client())?, client(once)?)))
+    Ok(Some(VoiceApi { client: client(vonage.client())?, creator: client(once)? }))
 }
 
 /// What the controller's core is told.
@@ -201,6 +204,36 @@ fn control_settings(
         source,
         has_api,
         limits: control.limits(),
+    }
+}
+
+/// How durable events are kept that a sink does not take; `None` for in memory only.
+#[must_use]
+pub fn spool(config: &Config) -> Option<publish::spool::Settings> {
+    match config.sink.spool.mode {
+        SpoolMode::Off => None,
+        SpoolMode::Always => Some(spool_settings(config, publish::Mode::Always)),
+        SpoolMode::Overflow => Some(spool_settings(config, publish::Mode::Overflow)),
+    }
+}
+
+/// The spool that a configuration names, used as `mode` says.
+#[must_use]
+pub fn spool_settings(config: &Config, mode: publish::Mode) -> publish::spool::Settings {
+    let spool = &config.sink.spool;
+    let fsync = match spool.fsync {
+        SpoolFsync::Always => publish::Fsync::Always,
+        SpoolFsync::Interval => publish::Fsync::Every(Duration::from_millis(spool.fsync_interval_ms)),
+        SpoolFsync::Never => publish::Fsync::Never,
+    };
+    publish::spool::Settings {
+        dir: spool.dir.clone(),
+        mode,
+        fsync,
+        bytes_max: spool.bytes_max,
+        segment_bytes: spool.segment_bytes,
+        memory_max: spool.memory_max,
+        replay_share: spool.replay_share,
     }
 }
 
@@ -257,15 +290,14 @@ impl App {
         };
         let source: Arc<str> = Arc::from(format!("/sidetone/{}", config.server.name));
         let (clock, directory) = (Clock::default(), Arc::new(Legs::default()));
-        let outbox = Arc::new(Outbox::start(sinks, limits).map_err(StartError::Thread)?);
+        let outbox = Arc::new(Outbox::start(sinks, limits, spool(config).as_ref())?);
         let settings = control_settings(config, address, keys, Arc::clone(&source), api.is_some());
         let controller = Controller::new(ControllerParts {
             settings: Arc::new(settings),
             clock,
             outbox: Arc::clone(&outbox),
             legs: Arc::clone(&directory),
-            creator: api.as_ref().map(|(_, creator)| creator.clone()),
-            api: api.map(|(api, _)| api),
+            api,
             requests_max: config.vonage.requests_max,
         });
         observers.push(Arc::new(Arc::clone(&controller)));

@@ -60,29 +60,20 @@ impl Resampler {
 /// filter's delay. Takes time and memory with its length: not for the path of a frame.
 #[must_use]
 pub fn convert(samples: &[i16], from: Rate, to: Rate) -> Vec<i16> {
-    if from == to {
-        return samples.to_vec();
-    }
-    let (block, out_block) = (from.frame_samples(), to.frame_samples());
-    let mut fft = Fft::<f32>::new(from.hz() as usize, to.hz() as usize, block, 1, FixedSync::Both)
-        .expect("rates of 8, 16 and 24 kHz divide into frames of 20 ms");
+    let Some(mut resampler) = Resampler::between(from, to) else { return samples.to_vec() };
     let wanted = (samples.len() as u64 * u64::from(to.hz())).div_ceil(u64::from(from.hz())) as usize;
-    let delay = fft.output_delay();
-    let (mut input, mut output) = (vec![0.0; block], vec![0.0; out_block]);
-    let mut converted = Vec::with_capacity(wanted + delay + out_block);
-    let mut blocks = samples.chunks(block);
+    let delay = resampler.fft.output_delay();
+    let (mut input, mut output) = (vec![0; from.frame_samples()], vec![0; to.frame_samples()]);
+    let mut converted = Vec::with_capacity(wanted + delay + output.len());
+    let mut blocks = samples.chunks(input.len());
     while converted.len() < wanted + delay {
         // Silence after the end drives out what the filter holds.
-        let samples = blocks.next().unwrap_or_default();
-        input.fill(0.0);
-        input.iter_mut().zip(samples).for_each(|(float, int)| *float = f32::from(*int));
-        let (Ok(from), Ok(mut to)) =
-            (SequentialSlice::new(&input, 1, block), SequentialSlice::new_mut(&mut output, 1, out_block))
-        else {
-            unreachable!("both buffers were made for exactly these sizes");
-        };
-        fft.process_into_buffer(&from, &mut to, None).expect("both buffers hold exactly one block");
-        converted.extend(output.iter().map(|float| float.round_ties_even() as i16));
+        let block = blocks.next().unwrap_or_default();
+        let (speech, silence) = input.split_at_mut(block.len());
+        speech.copy_from_slice(block);
+        silence.fill(0);
+        resampler.process(&input, &mut output);
+        converted.extend_from_slice(&output);
     }
     converted.drain(..delay);
     converted.truncate(wanted);

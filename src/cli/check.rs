@@ -8,9 +8,12 @@ use clap::Args;
 
 use super::{Common, Done, Failure};
 use crate::app;
-use crate::config::Config;
+use crate::config::{Config, Format, KafkaSink};
+use crate::event::avro;
 use crate::models::Store;
-use crate::sink::{Sink, file::JsonLines, kafka::Kafka};
+use crate::sink::kafka::registry::Registry;
+use crate::sink::kafka::{self, State, Topics};
+use crate::sink::{Sink, file::JsonLines};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -49,8 +52,11 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
         }
         report.line("event file", opened.map(|()| path.display().to_string()))?;
     }
+    if let Some(said) = super::spool::check(&config) {
+        report.line("spool", said)?;
+    }
     if !config.sink.kafka.bootstrap.is_empty() {
-        report.line("kafka", kafka(&config))?;
+        brokers(&config, &mut report)?;
     }
     Ok(if report.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -94,8 +100,42 @@ fn port(address: SocketAddr) -> Result<String, String> {
     }
 }
 
-fn kafka(config: &Config) -> Result<String, String> {
+/// Brokers, then each topic; nothing more once the brokers are not to be had.
+fn brokers(config: &Config, report: &mut Report) -> io::Result<()> {
     let settings = &config.sink.kafka;
-    Kafka::new(settings.clone())?.ensure_topic()?;
-    Ok(format!("{} answers; topic {} is there", settings.bootstrap, settings.topic))
+    let topics = match kafka::Kafka::new(settings.clone()).and_then(|_| Topics::new(settings)) {
+        Ok(topics) => topics,
+        Err(problem) => return report.line("kafka", Err(problem)),
+    };
+    match topics.brokers() {
+        Ok(brokers) => report.line("kafka", Ok(format!("{} answers; brokers: {brokers}", settings.bootstrap)))?,
+        Err(problem) => return report.line("kafka", Err(problem)),
+    }
+    for wanted in kafka::wanted(settings) {
+        let found = match topics.ensure(&wanted, false) {
+            Ok(State::Missing) if settings.create_topic => {
+                Ok(format!("{} is missing and will be created; or run sidetone kafka init", wanted.name))
+            }
+            Ok(State::Missing) => Err(kafka::missing(&wanted, &settings.bootstrap)),
+            Ok(_) => Ok(format!("{} is there", wanted.name)),
+            Err(problem) if !wanted.takes_events => Ok(format!("dead letters go to the file instead: {problem}")),
+            Err(problem) => Err(problem),
+        };
+        report.line("topic", found)?;
+    }
+    if settings.format == Format::Avro {
+        report.line("registry", schemas(settings))?;
+    }
+    Ok(())
+}
+
+fn schemas(settings: &KafkaSink) -> Result<String, String> {
+    let registry = Registry::new(settings)?;
+    for (kind, schema) in avro::all() {
+        if registry.find(kind, &schema)?.is_none() {
+            let name = avro::record_name(kind);
+            return Err(format!("{name} is not known as it is here; make it known: sidetone kafka init"));
+        }
+    }
+    Ok(format!("{} knows every schema", settings.registry.url))
 }

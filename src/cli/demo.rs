@@ -59,6 +59,8 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
         ("server.listen", text("127.0.0.1:0".to_owned())),
         ("sink.file.path", text(options.events.as_ref().map(|p| p.display().to_string()).unwrap_or_default())),
     ];
+    // Nobody misses a demo's events, and a gateway in this folder has its spool to itself.
+    settings.push(("sink.spool.mode", text("off".to_owned())));
     if common.log.is_none() {
         settings.push(("log.filter", text("warn".to_owned())));
     }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::Done;
-use crate::event::schema;
+use crate::event::{avro, schema};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -22,6 +22,8 @@ enum Document {
     Asyncapi,
     /// One JSON Schema for each event, by type
     Schemas,
+    /// One Avro schema for each event, by type
+    Avro,
 }
 
 pub(super) fn run(options: &Options) -> Done {
@@ -30,6 +32,9 @@ pub(super) fn run(options: &Options) -> Done {
         Document::Schemas => {
             Value::Object(schema::all().into_iter().map(|e| (e.kind.to_owned(), e.schema)).collect::<Map<_, _>>())
         }
+        Document::Avro => Value::Object(
+            avro::all().into_iter().map(|(kind, schema)| (kind.to_owned(), schema)).collect::<Map<_, _>>(),
+        ),
     };
     writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&document)?)?;
     Ok(ExitCode::SUCCESS)

@@ -8,11 +8,14 @@ mod demo;
 mod eval;
 mod eval_redaction;
 mod events;
+mod kafka;
 mod models;
 mod ncco;
 mod offline;
 mod serve;
 mod simulate;
+mod spool;
+mod tail;
 mod transcribe;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -66,9 +69,17 @@ enum Command {
     Check(check::Options),
     /// Check from outside whether a gateway serves Vonage as it must
     Conformance(conformance::Options),
+    /// Show the events on Kafka as they come: each once, and what is missing
+    Tail(tail::Options),
+    /// Prepare Apache Kafka for the gateway
+    #[command(subcommand)]
+    Kafka(kafka::Kafka),
     /// Check call control objects before Vonage does
     #[command(subcommand)]
     Ncco(Ncco),
+    /// Look at, print or send the events that wait on disk for a broker that is away
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Print the event contract: JSON Schemas or the AsyncAPI document
     Events(events::Options),
 }
@@ -102,6 +113,8 @@ pub fn run() -> ExitCode {
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
         Command::Conformance(options) => conformance::run(options),
+        Command::Tail(options) => tail::run(&cli.common, options),
+        Command::Kafka(command) => kafka::run(&cli.common, command),
         Command::Ncco(Ncco::Check { file }) => {
             let sound = ncco::check(&file, &mut io::stdout().lock());
             sound.map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }).map_err(Failure::from)
@@ -111,6 +124,7 @@ pub fn run() -> ExitCode {
             .load(Vec::new())
             .and_then(|config| Ok(ncco::fallback(&config, &mut io::stdout().lock())?))
             .map(|()| ExitCode::SUCCESS),
+        Command::Spool(command) => spool::run(&cli.common, &command),
         Command::Events(options) => events::run(&options),
     };
     match done {

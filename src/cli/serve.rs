@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, Done, Failure};
 use crate::app::{self, App};
+use crate::config::SpoolMode;
 use crate::{sink, telemetry};
 
 #[derive(Debug, Args)]
@@ -86,7 +87,7 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
         let file = &config.sink.file.path;
         let kept = if !file.as_os_str().is_empty() && !left(sink::file::NAME) {
             format!("; the event file {} has them", file.display())
-        } else if left(sink::kafka::NAME) {
+        } else if left(sink::kafka::NAME) && config.sink.spool.mode == SpoolMode::Off {
             format!("; those for kafka are in {}", config.sink.kafka.dead_letters.display())
         } else {
             String::new()

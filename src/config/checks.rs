@@ -82,12 +82,20 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let seconds = config.inference.queue_audio_max_s;
     expect("inference.queue_audio_max_s", (1..=86_400).contains(&seconds), &seconds, "1 to 86400");
 
-    let kafka = &config.sink.kafka;
-    expect("sink.kafka.topic", !kafka.topic.is_empty(), &"empty", "a topic name");
-    expect("sink.kafka.partitions", kafka.partitions > 0, &kafka.partitions, "at least 1");
     let outbox = &config.sink.outbox;
     expect("sink.outbox.durable_max", outbox.durable_max >= 16, &outbox.durable_max, "at least 16");
     expect("sink.outbox.ephemeral_max", outbox.ephemeral_max > 0, &outbox.ephemeral_max, "at least 1");
+    let spool = &config.sink.spool;
+    expect("sink.spool.dir", !spool.dir.as_os_str().is_empty(), &"empty", "a folder");
+    let interval = spool.fsync_interval_ms;
+    expect("sink.spool.fsync_interval_ms", (10..=60_000).contains(&interval), &interval, "10 to 60000");
+    let segment = spool.segment_bytes;
+    expect("sink.spool.segment_bytes", (4_096..=256 << 20).contains(&segment), &segment, "4096 to 268435456");
+    let bytes_ok = spool.bytes_max >= segment.saturating_mul(4);
+    expect("sink.spool.bytes_max", bytes_ok, &spool.bytes_max, "at least 4 times sink.spool.segment_bytes");
+    expect("sink.spool.memory_max", spool.memory_max >= 16, &spool.memory_max, "at least 16");
+    let share = spool.replay_share;
+    expect("sink.spool.replay_share", (1..=99).contains(&share), &share, "1 to 99");
 
     let is_loopback = server.listen.ip().to_canonical().is_loopback();
     let tokens =
@@ -99,6 +107,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         .chain(tokens);
     problems.extend(sections.map(|(key, what)| Problem { key, what }));
     problems.extend(media::check(&config.media, &config.playback).into_iter().map(|(key, what)| Problem { key, what }));
+
+    problems.extend(config.sink.kafka.problems());
 
     let vads: Vec<_> = crate::vad::BACKENDS.iter().map(|b| b.name()).collect();
     let asrs: Vec<_> = crate::asr::BACKENDS.iter().map(|b| b.name()).collect();

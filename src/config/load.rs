@@ -66,7 +66,10 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
         }
         if let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) {
             let key = rest.to_ascii_lowercase().replace("__", ".");
-            set(&mut table, &key, from_text(value))
+            // Kafka's properties are text: a password may read as a number.
+            let as_text = key.starts_with("sink.kafka.properties.") || key.ends_with(".password");
+            let value = if as_text { Value::String(value.clone()) } else { from_text(value) };
+            set(&mut table, &key, value)
                 .map_err(|problem| ConfigError::one(format!("environment variable {name}: {problem}")))?;
         }
     }

@@ -8,10 +8,12 @@
 mod api;
 mod checks;
 mod flow;
+mod kafka;
 mod load;
 mod media;
 mod redaction;
 mod secret;
+mod spool;
 mod vonage;
 
 use std::collections::BTreeMap;
@@ -22,11 +24,13 @@ use std::time::Duration;
 
 pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
 pub use flow::{FlowSection, ListenRule, To};
+pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
 pub use redaction::{PolicyRule, Redaction};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
+pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
 pub use vonage::{Account, Control, QueryHashRule, Vonage};
 
 use crate::call::{CallConfig, Endpointing};
@@ -290,6 +294,8 @@ pub struct Sinks {
     pub kafka: KafkaSink,
     /// What waits for each sink.
     pub outbox: OutboxSection,
+    /// What waits on disk.
+    pub spool: SpoolSection,
 }
 
 /// `[sink.file]`
@@ -306,45 +312,11 @@ impl Default for FileSink {
     }
 }
 
-/// `[sink.kafka]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaSink {
-    /// Brokers, `host:port` separated by commas; empty for no Kafka.
-    pub bootstrap: String,
-    /// Topic for all events.
-    pub topic: String,
-    /// Create the topic when it is missing; else its absence is an error.
-    pub create_topic: bool,
-    /// Partitions of a topic that we create.
-    pub partitions: u16,
-    /// Replicas of a topic that we create; 0 for the broker's default.
-    pub replication: u16,
-    /// File for records that the broker refuses for good, with the reason.
-    pub dead_letters: PathBuf,
-    /// Any librdkafka property, set last.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Default for KafkaSink {
-    fn default() -> Self {
-        Self {
-            bootstrap: String::new(),
-            topic: "sidetone.events".to_owned(),
-            create_topic: true,
-            partitions: 12,
-            replication: 0,
-            dead_letters: PathBuf::from("sidetone-dead-letters.jsonl"),
-            properties: BTreeMap::new(),
-        }
-    }
-}
-
 /// `[sink.outbox]`: queues in memory, one pair for each sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutboxSection {
-    /// Durable events that wait. At three quarters new legs are refused.
+    /// Durable events that wait; with a spool, for it. At three quarters new legs are refused.
     pub durable_max: usize,
     /// Ephemeral events that wait; beyond it the oldest goes.
     pub ephemeral_max: usize,

@@ -7,9 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::types::Private;
 
 /// What stands for a secret wherever one is shown.
-const MASK: &str = "[secret]";
+pub(super) const MASK: &str = "[secret]";
 
-/// A secret text. `Debug` and serialisation show that it is there, and nothing of it;
+/// Marks a value that stands in a file.
+pub(super) const FILE: &str = "file:";
+
+/// A secret text: as it stands, or after `file:` the path of the file that holds it.
+/// `Debug` and serialisation show that it is there, and nothing of it;
 /// neither does the error about a value of another type.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
@@ -52,7 +56,8 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(MASK)
+        // That there is none is no secret.
+        serializer.serialize_str(if self.is_empty() { "" } else { MASK })
     }
 }
 
@@ -62,9 +67,17 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// A value, or the content of the file that it names, without the line break at the end.
+pub(super) fn reveal(value: &str) -> Result<String, String> {
+    let Some(path) = value.strip_prefix(FILE) else { return Ok(value.to_owned()) };
+    let read = std::fs::read_to_string(path);
+    let text = read.map_err(|error| format!("file {path} cannot be read: {error}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 fn secret<E: de::Error>(value: toml::Value) -> Result<Secret, E> {
     match value {
-        toml::Value::String(text) => Ok(Secret(text)),
+        toml::Value::String(text) => reveal(&text).map(Secret).map_err(E::custom),
         // Serde's own words would quote the value.
         other => Err(E::custom(format!("is of type {}; expected a string in quotes", other.type_str()))),
     }

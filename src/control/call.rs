@@ -1,7 +1,9 @@
 //! One call: the facts known of it, and the numbered stream of events about it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Map;
@@ -16,6 +18,7 @@ use crate::event::body::LegEnded;
 use crate::event::call::{CallRecording, CallStarted, PausedSpan};
 use crate::event::{Author, Body, Event, Origin};
 use crate::types::{ConversationId, LegId, Moment, Private, Speaker, WallTime};
+use crate::vonage::ncco::Ncco;
 use crate::vonage::rest_types::CreateCall;
 use crate::vonage::webhook::DedupeKey;
 
@@ -102,6 +105,8 @@ pub(super) struct Call {
     pub(super) participants: Vec<Participant>,
     pub(super) ears: Ears,
     pub(super) ring: Ring,
+    /// When an agent that is asked for and not made is given up.
+    pub(super) ring_by: Option<Moment>,
     pub(super) media: Vec<MediaLeg>,
     pub(super) recordings: Vec<CallRecording>,
     pub(super) pauses: Vec<Pause>,
@@ -115,13 +120,20 @@ pub(super) struct Call {
     pub(super) strangers: Vec<Stranger>,
     /// Vonage's ids of the conversations that are this call's.
     pub(super) aliases: Vec<ConversationId>,
+    /// Vonage's id of the conversation that the flow names.
+    pub(super) room: Option<ConversationId>,
+    /// Legs asked for of which Vonage has not said yet whether they are made.
+    pub(super) asking: usize,
+    /// When the sweep, short of tokens, goes on.
+    pub(super) poll_at: Moment,
     /// Whether there was no room to listen to it.
     pub(super) deaf: bool,
     /// Whether nobody will come any more, whatever the legs say.
     pub(super) over: bool,
-    /// When time last had us look at it.
-    pub(super) looked_at: Moment,
-    seen: HashSet<DedupeKey>,
+    /// Hashes of webhooks.
+    seen: HashSet<u64>,
+    /// The last NCCO that was given in reply to a webhook, for when that comes again.
+    pub(super) replied: Option<(DedupeKey, Ncco)>,
     pub(super) remarks: BTreeSet<&'static str>,
 }
 
@@ -146,6 +158,7 @@ impl Call {
             participants: Vec::new(),
             ears: Ears::default(),
             ring: Ring::NotYet,
+            ring_by: None,
             media: Vec::new(),
             recordings: Vec::new(),
             pauses: Vec::new(),
@@ -154,10 +167,13 @@ impl Call {
             outbound: None,
             strangers: Vec::new(),
             aliases: Vec::new(),
+            room: None,
+            asking: 0,
+            poll_at: Moment::default(),
             deaf: false,
             over: false,
-            looked_at: now.mono,
             seen: HashSet::new(),
+            replied: None,
             remarks: BTreeSet::new(),
         }
     }
@@ -168,8 +184,12 @@ impl Call {
     }
 
     /// Whether a webhook is new. What cannot be told apart from another is.
-    pub(super) fn is_new(&mut self, key: Option<DedupeKey>, limits: &Limits) -> bool {
+    pub(super) fn is_new(&mut self, key: Option<&DedupeKey>, limits: &Limits) -> bool {
         let Some(key) = key else { return true };
+        // Its hash: what a peer writes may be long.
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let key = hasher.finish();
         if self.seen.contains(&key) {
             return false;
         }
@@ -209,8 +229,9 @@ impl Call {
 
     /// Whether somebody is on it, or is expected.
     pub(super) fn is_live(&self) -> bool {
-        // Before anybody is known, the first is awaited.
-        !self.over && (self.people().next().is_none() || self.people().any(|participant| !participant.is_over()))
+        // Before anybody is known, the first is awaited; a stranger may be somebody.
+        let expected = self.people().next().is_none() || !self.strangers.is_empty();
+        !self.over && (expected || self.people().any(|participant| !participant.is_over()))
     }
 
     /// Pauses capture, or has it go on. Says whether that is new.
@@ -235,6 +256,25 @@ impl Call {
     pub(super) fn paused_spans(&self) -> Vec<PausedSpan> {
         let span = |pause: &Pause| PausedSpan { from: pause.from.to_string(), to: pause.to.map(|to| to.to_string()) };
         self.pauses.iter().map(span).collect()
+    }
+
+    /// Whether capture was paused at some time of the `span` before `at`.
+    pub(super) fn was_paused(&self, at: WallTime, span: Duration) -> bool {
+        self.pauses.iter().any(|pause| pause.from <= at && pause.to.is_none_or(|to| to + span >= at))
+    }
+
+    /// The conversation, by Vonage's id, in which a participant is to be heard; none is the
+    /// one that the flow names.
+    pub(super) fn elsewhere(&self, participant: Option<&LegId>) -> Option<&ConversationId> {
+        let who = self.participants.iter().find(|who| Some(&who.id) == participant && who.joined)?;
+        let named = self.flow.is_some() && (self.room.is_none() || who.vonage_conversation == self.room);
+        who.vonage_conversation.as_ref().filter(|_| !named)
+    }
+
+    /// Whether a media leg is connected here that hears this leg, or that this leg brings.
+    pub(super) fn is_connected(&self, who: &Participant) -> bool {
+        let heard = if who.role.is_ours() { who.hears.as_ref() } else { Some(&who.id) };
+        self.media.iter().any(|leg| leg.ended.is_none() && leg.participant.as_ref() == heard)
     }
 
     /// Whether anything is still to come that the record should hold.

@@ -10,12 +10,11 @@
 //!  wanted ───────────► made ───────────────────────► up ───────────────────────────► over
 //!    ▲  │ attempts or    │ leg failed                 │ media leg lost
 //!    │  │ time are up    ▼                            ▼
-//!    │  └────────► one mixed socket instead        wanted again after a pause, a bounded
-//!    │                                             number of times
+//!    │  └────────► one mixed socket instead        wanted again, a bounded number of times
 //! ```
 //!
-//! The pause is there because a call's end reaches us in pieces: the socket of somebody
-//! who has left closes before the webhook about it comes.
+//! At a call's end Vonage closes the sockets before it tells who has left. So a socket that
+//! was closed in good order is not made again at once, but when nobody has left a moment later.
 
 use std::time::Duration;
 
@@ -44,12 +43,17 @@ pub(super) struct Said {
     pub(super) reason: Option<&'static str>,
 }
 
+/// How long a socket that was closed in good order may be explained by somebody's leaving.
+const HANGUP_PAUSE: Duration = Duration::from_secs(2);
+/// Moves of one call's participants that their sockets follow.
+const MOVES_MAX: u32 = 32;
+
 /// Bounds, from the controller's settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) timeout: Duration,
     pub(super) attempts: u32,
-    /// Before a socket that failed or was lost is asked for again; doubles with each failure.
+    /// Before a socket that failed is asked for again; doubles with each failure.
     pub(super) pause: Duration,
 }
 
@@ -64,16 +68,18 @@ struct Ear {
     failures: u32,
     /// Times that it was up and lost.
     losses: u32,
-    /// Whether its creation is asked for.
-    creating: bool,
-    /// When it is to be asked for again, after a failure or a loss.
-    again_at: Option<Moment>,
-    /// Whether it was up, and nobody was told that it is not.
-    lost: bool,
     /// Its leg at Vonage, once known.
     leg: Option<LegId>,
-    /// Its media leg here, while connected.
-    media: Option<LegId>,
+    /// Its media legs here, while connected: two for a moment where it was made twice.
+    media: Vec<LegId>,
+    /// When it is asked for again, after it failed.
+    retry_at: Option<Moment>,
+    /// When it is made again, after it was closed in good order.
+    again_at: Option<Moment>,
+    /// Whether somebody was heard and is not now.
+    missing: bool,
+    /// Whether who is heard moved on while the socket was being made.
+    outdated: bool,
     /// Whether the call's own NCCO brings it, so that only another NCCO could bring it back.
     by_flow: bool,
     over: bool,
@@ -85,16 +91,25 @@ pub(super) struct Ears {
     ears: Vec<Ear>,
     /// Whether separate sockets were given up.
     mixed: bool,
+    moves: u32,
+    /// Whether somebody went unheard for a while between two sockets.
+    gap: bool,
 }
 
 impl Ears {
     /// A participant can be heard: wants a socket for it, once.
     pub(super) fn want(&mut self, participant: &LegId, role: &Role, now: Moment) -> Option<Step> {
-        if self.mixed || self.ears.iter().any(|ear| ear.is(Some(participant)) && !ear.over) {
+        if self.ears.iter().any(|ear| ear.is(Some(participant)) && !ear.over) {
             return None;
         }
-        self.ears.push(Ear::new(Some(participant.clone()), role.clone(), now));
-        self.create_last()
+        let ear = Ear::new(Some(participant.clone()), role.clone(), now);
+        if self.mixed {
+            // Heard with the others, or as little as they are.
+            let deaf = self.ears.iter().all(|ear| ear.hears.is_some() || ear.over);
+            return deaf.then(|| Step::Say(ear.said(Listening::None, Some("no_socket"))));
+        }
+        self.ears.push(ear);
+        Some(Step::Create(Some(participant.clone())))
     }
 
     /// Wants one socket that hears everybody.
@@ -103,7 +118,7 @@ impl Ears {
             return None;
         }
         self.ears.push(Ear::new(None, Role::Mixed, now));
-        self.create_last()
+        Some(Step::Create(None))
     }
 
     /// A socket that the call's own flow brings: nothing is to be made.
@@ -113,29 +128,25 @@ impl Ears {
         }
     }
 
-    fn create_last(&mut self) -> Option<Step> {
-        self.ears.last_mut().map(|ear| {
-            ear.creating = true;
-            Step::Create(ear.hears.clone())
-        })
-    }
-
     /// Whether the creation that waits is still wanted.
     pub(super) fn wants(&self, hears: Option<&LegId>) -> bool {
-        self.ears.iter().any(|ear| ear.is(hears) && ear.is_awaited() && ear.creating && ear.leg.is_none())
+        self.ears.iter().any(|ear| ear.is(hears) && ear.is_wanted())
     }
 
     /// A leg of ours is there: from the API's reply, or from its first webhook.
-    pub(super) fn made(&mut self, hears: Option<&LegId>, leg: &LegId) -> Option<Step> {
-        let ear = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over);
-        match ear {
-            Some(ear) if ear.leg.as_ref().is_none_or(|known| known == leg) => {
-                ear.creating = false;
+    pub(super) fn made(&mut self, hears: Option<&LegId>, leg: &LegId) -> Vec<Step> {
+        match self.of(hears) {
+            Some(ear) if ear.outdated => {
+                ear.outdated = false;
+                vec![Step::HangUp(leg.clone()), Step::Create(ear.hears.clone())]
+            }
+            // What the flow brings was asked for by nobody twice: it follows upon a lost one.
+            Some(ear) if ear.by_flow || ear.leg.as_ref().is_none_or(|known| known == leg) => {
                 ear.leg = Some(leg.clone());
-                None
+                Vec::new()
             }
             // Made twice, or for somebody who has left.
-            _ => Some(Step::HangUp(leg.clone())),
+            _ => vec![Step::HangUp(leg.clone())],
         }
     }
 
@@ -148,18 +159,18 @@ impl Ears {
         now: Moment,
         patience: Patience,
     ) -> Vec<Step> {
-        let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over) else { return Vec::new() };
-        if leg.is_some() && ear.leg.as_ref() != leg {
+        let Some(ear) = self.of(hears) else { return Vec::new() };
+        if ear.leg.as_ref() != leg {
             return Vec::new();
         }
-        (ear.creating, ear.leg) = (false, None);
-        if ear.media.is_some() {
+        ear.leg = None;
+        if !ear.media.is_empty() || ear.again_at.is_some() {
             // The leg's end is told by one side before the other: the media leg's is to come.
             return Vec::new();
         }
         ear.failures += 1;
         if !ear.by_flow && ear.failures < patience.attempts && now.since(ear.since) < patience.timeout {
-            ear.again_at = Some(now + patience.pause * (1 << (ear.failures - 1).min(8)));
+            ear.retry_at = Some(now + patience.pause * (1 << (ear.failures - 1).min(8)));
             return Vec::new();
         }
         self.give_up(hears.cloned().as_ref(), reason, now)
@@ -168,8 +179,15 @@ impl Ears {
     /// A media leg connected here.
     pub(super) fn connected(&mut self, hears: Option<&LegId>, media: &LegId) -> Vec<Step> {
         let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over) else { return Vec::new() };
-        ear.media = Some(media.clone());
-        (ear.failures, ear.again_at, ear.lost) = (0, None, false);
+        let first = ear.media.is_empty();
+        // Whom no socket heard at first went unheard as well.
+        self.gap |= std::mem::take(&mut ear.missing) || ear.failures > 0;
+        ear.media.push(media.clone());
+        ear.failures = 0;
+        (ear.again_at, ear.retry_at) = (None, None);
+        if !first {
+            return Vec::new();
+        }
         let state = if ear.hears.is_some() { Listening::Separate } else { Listening::Mixed };
         let mut steps = vec![Step::Say(ear.said(state, None))];
         if ear.hears.is_none() {
@@ -182,53 +200,70 @@ impl Ears {
         steps
     }
 
-    /// A media leg is over here; wants another one unless that was to be.
-    pub(super) fn disconnected(&mut self, media: &LegId, now: Moment, patience: Patience) -> Vec<Step> {
-        let Some(ear) = self.ears.iter_mut().find(|ear| ear.media.as_ref() == Some(media)) else { return Vec::new() };
-        ear.media = None;
-        if ear.over {
+    /// A media leg is over here; wants another one unless that was to be. `in_order` says
+    /// that it was closed by the other side as it should be.
+    pub(super) fn disconnected(&mut self, media: &LegId, in_order: bool, now: Moment, patience: Patience) -> Vec<Step> {
+        let Some(ear) = self.ears.iter_mut().find(|ear| ear.media.contains(media)) else { return Vec::new() };
+        ear.media.retain(|known| known != media);
+        if ear.over || !ear.media.is_empty() {
             return Vec::new();
         }
         ear.since = now;
-        ear.losses += 1;
-        ear.lost = true;
-        if ear.by_flow {
-            // Only the reply to a webhook can bring it back.
-            ear.leg = None;
-            return self.say_lost(now);
-        }
-        if ear.losses <= patience.attempts {
-            ear.again_at = Some(now + patience.pause);
-            return ear.leg.clone().map(Step::HangUp).into_iter().collect();
+        if in_order {
+            ear.again_at = Some(now + HANGUP_PAUSE);
+            return Vec::new();
         }
         let hears = ear.hears.clone();
-        let mut steps = self.say_lost(now);
-        steps.extend(self.give_up(hears.as_ref(), "socket_lost", now));
+        self.again(hears.as_ref(), now, patience)
+    }
+
+    /// A socket was lost while it was needed.
+    fn again(&mut self, hears: Option<&LegId>, now: Moment, patience: Patience) -> Vec<Step> {
+        let Some(ear) = self.of(hears) else { return Vec::new() };
+        ear.again_at = None;
+        ear.losses += 1;
+        let mut steps = vec![Step::Say(ear.said(Listening::Ended, Some("socket_lost")))];
+        let (leg, by_flow) = (ear.leg.take(), ear.by_flow);
+        let more = ear.losses <= patience.attempts;
+        ear.missing = true;
+        if by_flow {
+            return steps;
+        }
+        steps.extend(leg.map(Step::HangUp));
+        if more {
+            steps.push(Step::Create(hears.cloned()));
+        } else {
+            steps.extend(self.give_up(hears, "socket_lost", now));
+        }
         steps
     }
 
-    /// Says of sockets that were lost that they are, once they are to be asked for again.
-    fn say_lost(&mut self, now: Moment) -> Vec<Step> {
-        let due = |ear: &&mut Ear| ear.lost && ear.again_at.is_none_or(|at| at <= now);
-        let lost = self.ears.iter_mut().filter(|ear| !ear.over).filter(due);
-        lost.map(|ear| {
-            ear.lost = false;
-            Step::Say(ear.said(Listening::Ended, Some("socket_lost")))
-        })
-        .collect()
+    /// A participant is in another conversation: its socket is to be there too.
+    pub(super) fn moved(&mut self, participant: &LegId, now: Moment) -> Vec<Step> {
+        let Some(ear) = self.of(Some(participant)).filter(|ear| !ear.by_flow) else { return Vec::new() };
+        if ear.leg.is_none() && ear.media.is_empty() {
+            ear.outdated = true;
+            return Vec::new();
+        }
+        let role = ear.role.clone();
+        let mut steps = ear.close(Some("moved"));
+        self.moves += 1;
+        let ear = Ear { missing: true, ..Ear::new(Some(participant.clone()), role, now) };
+        if self.moves > MOVES_MAX {
+            steps.push(Step::Say(ear.said(Listening::None, Some("moved"))));
+        } else {
+            self.ears.retain(|ear| !ear.over || !ear.media.is_empty());
+            self.ears.push(ear);
+            steps.push(Step::Create(Some(participant.clone())));
+        }
+        steps
     }
 
     /// A participant has left: its socket is to go.
     pub(super) fn left(&mut self, participant: &LegId) -> Vec<Step> {
-        let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(Some(participant)) && !ear.over) else {
-            return Vec::new();
-        };
-        ear.over = true;
-        let mut steps = Vec::new();
-        if ear.media.is_some() || std::mem::take(&mut ear.lost) {
-            steps.push(Step::Say(ear.said(Listening::Ended, None)));
-        }
-        steps.extend(ear.leg.take().map(Step::HangUp));
+        let Some(ear) = self.of(Some(participant)) else { return Vec::new() };
+        let (missing, steps) = (ear.missing, ear.close(None));
+        self.gap |= missing;
         steps
     }
 
@@ -236,37 +271,42 @@ impl Ears {
     pub(super) fn all_left(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
         for ear in self.ears.iter_mut().filter(|ear| !ear.over) {
-            ear.over = true;
-            steps.extend(ear.leg.take().map(Step::HangUp));
+            self.gap |= ear.missing;
+            steps.extend(ear.close(None));
         }
         steps
     }
 
-    /// Does what has become due: asks again, and gives up what was to be up by now.
+    /// Does what time has brought: gives up what was to be up by now, makes again what is missed.
     pub(super) fn expire(&mut self, now: Moment, patience: Patience) -> Vec<Step> {
-        let mut steps = self.say_lost(now);
-        for ear in self.ears.iter_mut().filter(|ear| ear.is_awaited() && ear.again_at.is_some_and(|at| at <= now)) {
-            (ear.again_at, ear.creating, ear.leg) = (None, true, None);
-            steps.push(Step::Create(ear.hears.clone()));
+        let due = self.ears.iter().filter(|ear| ear.deadline(patience).is_some_and(|at| at <= now));
+        let due: Vec<_> = due.map(|ear| (ear.hears.clone(), ear.again_at.is_some())).collect();
+        let mut steps = Vec::new();
+        for ear in self.ears.iter_mut().filter(|ear| !ear.over && ear.retry_at.is_some_and(|at| at <= now)) {
+            ear.retry_at = None;
+            if ear.is_wanted() {
+                steps.push(Step::Create(ear.hears.clone()));
+            }
         }
-        let late: Vec<_> =
-            self.ears.iter().filter(|ear| ear.is_awaited() && now >= ear.since + patience.timeout).collect();
-        let late: Vec<_> = late.into_iter().map(|ear| ear.hears.clone()).collect();
-        steps.extend(late.iter().flat_map(|hears| self.give_up(hears.as_ref(), "timeout", now)));
+        for (hears, again) in due {
+            steps.extend(match again {
+                true => self.again(hears.as_ref(), now, patience),
+                false => self.give_up(hears.as_ref(), "timeout", now),
+            });
+        }
         steps
     }
 
     /// When [`Ears::expire`] has something to do.
     pub(super) fn deadline(&self, patience: Patience) -> Option<Moment> {
-        let awaited = self.ears.iter().filter(|ear| ear.is_awaited());
-        awaited.flat_map(|ear| [ear.again_at, Some(ear.since + patience.timeout)]).flatten().min()
+        let retries = self.ears.iter().filter(|ear| ear.is_awaited()).filter_map(|ear| ear.retry_at);
+        self.ears.iter().filter_map(|ear| ear.deadline(patience)).chain(retries).min()
     }
 
     /// Separate sockets cannot be had: one for all. That one cannot be had: none.
     fn give_up(&mut self, hears: Option<&LegId>, reason: &'static str, now: Moment) -> Vec<Step> {
-        let Some(ear) = self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over) else { return Vec::new() };
+        let Some(ear) = self.of(hears) else { return Vec::new() };
         ear.over = true;
-        (ear.creating, ear.again_at, ear.lost) = (false, None, false);
         let mut steps = vec![Step::Say(ear.said(Listening::None, Some(reason)))];
         steps.extend(ear.leg.take().map(Step::HangUp));
         let by_flow = ear.by_flow;
@@ -280,6 +320,15 @@ impl Ears {
     pub(super) fn is_mixed(&self) -> bool {
         self.mixed
     }
+
+    /// Whether somebody went unheard for a while between two sockets.
+    pub(super) fn has_gap(&self) -> bool {
+        self.gap
+    }
+
+    fn of(&mut self, hears: Option<&LegId>) -> Option<&mut Ear> {
+        self.ears.iter_mut().find(|ear| ear.is(hears) && !ear.over)
+    }
 }
 
 impl Ear {
@@ -290,11 +339,12 @@ impl Ear {
             since: now,
             failures: 0,
             losses: 0,
-            creating: false,
-            again_at: None,
-            lost: false,
             leg: None,
-            media: None,
+            media: Vec::new(),
+            retry_at: None,
+            again_at: None,
+            missing: false,
+            outdated: false,
             by_flow: false,
             over: false,
         }
@@ -305,7 +355,27 @@ impl Ear {
     }
 
     fn is_awaited(&self) -> bool {
-        !self.over && self.media.is_none()
+        !self.over && self.media.is_empty()
+    }
+
+    /// Whether its creation is to be asked for, or is.
+    fn is_wanted(&self) -> bool {
+        self.is_awaited() && self.leg.is_none() && self.again_at.is_none() && self.retry_at.is_none()
+    }
+
+    /// When time brings something. The flow's own socket comes after whatever is said first,
+    /// however long that takes.
+    fn deadline(&self, patience: Patience) -> Option<Moment> {
+        let timeout = (!self.by_flow).then(|| self.since + patience.timeout);
+        self.is_awaited().then(|| self.again_at.or(timeout)).flatten()
+    }
+
+    /// It is not needed any more.
+    fn close(&mut self, reason: Option<&'static str>) -> Vec<Step> {
+        self.over = true;
+        let was_up = !self.media.is_empty() || self.again_at.take().is_some();
+        let said = was_up.then(|| Step::Say(self.said(Listening::Ended, reason)));
+        said.into_iter().chain(self.leg.take().map(Step::HangUp)).collect()
     }
 
     fn said(&self, state: Listening, reason: Option<&'static str>) -> Said {
@@ -337,7 +407,7 @@ mod tests {
         // The socket is up before the API's reply is here.
         assert_eq!(states(&ears.connected(Some(&caller), &leg("media"))), [Listening::Separate]);
         assert!(!ears.wants(Some(&caller)));
-        assert_eq!(ears.made(Some(&caller), &leg("ws")), None);
+        assert!(ears.made(Some(&caller), &leg("ws")).is_empty());
         assert!(ears.left(&caller).contains(&Step::HangUp(leg("ws"))));
         assert!(ears.left(&caller).is_empty() && ears.deadline(PATIENCE).is_none());
     }
@@ -347,11 +417,11 @@ mod tests {
         let (mut ears, now) = (Ears::default(), Moment::default());
         ears.want(&leg("caller"), &Role::Caller, now);
         ears.made(Some(&leg("caller")), &leg("ws-1"));
-        assert_eq!(ears.made(Some(&leg("caller")), &leg("ws-1")), None);
-        assert_eq!(ears.made(Some(&leg("caller")), &leg("ws-2")), Some(Step::HangUp(leg("ws-2"))));
+        assert!(ears.made(Some(&leg("caller")), &leg("ws-1")).is_empty());
+        assert_eq!(ears.made(Some(&leg("caller")), &leg("ws-2")), [Step::HangUp(leg("ws-2"))]);
         ears.left(&leg("caller"));
-        assert_eq!(ears.made(Some(&leg("caller")), &leg("ws-3")), Some(Step::HangUp(leg("ws-3"))));
-        assert_eq!(ears.made(Some(&leg("nobody")), &leg("ws-4")), Some(Step::HangUp(leg("ws-4"))));
+        assert_eq!(ears.made(Some(&leg("caller")), &leg("ws-3")), [Step::HangUp(leg("ws-3"))]);
+        assert_eq!(ears.made(Some(&leg("nobody")), &leg("ws-4")), [Step::HangUp(leg("ws-4"))]);
     }
 
     #[test]
@@ -378,7 +448,7 @@ mod tests {
         assert_eq!(states(&steps), [Listening::Mixed]);
         assert!(steps.contains(&Step::HangUp(leg("ws-c"))));
         // A media leg that goes with it is not wanted again.
-        assert!(ears.disconnected(&leg("media"), now, PATIENCE).is_empty());
+        assert!(ears.disconnected(&leg("media"), false, now, PATIENCE).is_empty());
         assert_eq!(ears.want(&leg("third"), &Role::Agent, now), None);
     }
 
@@ -397,30 +467,50 @@ mod tests {
 
     #[test]
     fn a_lost_socket_is_made_again_a_bounded_number_of_times() {
-        let (mut ears, mut now) = (Ears::default(), Moment::default());
+        let (mut ears, now) = (Ears::default(), Moment::default());
         let caller = leg("caller");
         ears.want(&caller, &Role::Caller, now);
         for n in 0..3 {
             ears.connected(Some(&caller), &leg(&format!("m{n}")));
-            assert_eq!(ears.disconnected(&leg(&format!("m{n}")), now, PATIENCE), []);
-            now = ears.deadline(PATIENCE).unwrap();
-            let steps = ears.expire(now, PATIENCE);
-            assert_eq!(states(&steps), [Listening::Ended]);
+            let steps = ears.disconnected(&leg(&format!("m{n}")), false, now, PATIENCE);
             assert_eq!(steps.last(), Some(&Step::Create(Some(caller.clone()))), "{n}");
         }
         ears.connected(Some(&caller), &leg("m3"));
-        assert_eq!(ears.disconnected(&leg("m3"), now, PATIENCE).last(), Some(&Step::Create(None)));
+        assert_eq!(ears.disconnected(&leg("m3"), false, now, PATIENCE).last(), Some(&Step::Create(None)));
     }
 
     #[test]
-    fn a_socket_that_closes_before_its_participant_is_said_to_have_left_is_not_made_again() {
+    fn a_socket_closed_in_good_order_is_made_again_only_when_nobody_left() {
         let (mut ears, now) = (Ears::default(), Moment::default());
-        let agent = leg("agent");
-        ears.want(&agent, &Role::Agent, now);
-        ears.connected(Some(&agent), &leg("media"));
-        assert_eq!(ears.disconnected(&leg("media"), now, PATIENCE), []);
-        let steps = ears.left(&agent);
-        assert!(matches!(&steps[..], [Step::Say(Said { state: Listening::Ended, reason: None, .. })]), "{steps:?}");
-        assert_eq!(ears.deadline(PATIENCE), None);
+        let caller = leg("caller");
+        ears.want(&caller, &Role::Caller, now);
+        ears.connected(Some(&caller), &leg("media"));
+        assert!(ears.disconnected(&leg("media"), true, now, PATIENCE).is_empty());
+        let mut gone = Ears { ears: vec![Ear::new(Some(caller.clone()), Role::Caller, now)], ..Ears::default() };
+        gone.connected(Some(&caller), &leg("media"));
+        gone.disconnected(&leg("media"), true, now, PATIENCE);
+        assert_eq!((states(&gone.left(&caller)), gone.has_gap()), (vec![Listening::Ended], false));
+        let at = ears.deadline(PATIENCE).unwrap();
+        assert_eq!(at, now + HANGUP_PAUSE);
+        assert_eq!(ears.expire(at, PATIENCE).last(), Some(&Step::Create(Some(caller.clone()))));
+        assert!(!ears.has_gap());
+        ears.connected(Some(&caller), &leg("media-2"));
+        assert!(ears.has_gap());
+    }
+
+    #[test]
+    fn a_socket_follows_whom_it_hears_a_bounded_number_of_times() {
+        let (mut ears, now) = (Ears::default(), Moment::default());
+        let caller = leg("caller");
+        ears.want(&caller, &Role::Caller, now);
+        // While it is made there is nothing to replace, but what is made is in the wrong place.
+        assert!(ears.moved(&caller, now).is_empty());
+        assert_eq!(ears.made(Some(&caller), &leg("ws")), [Step::HangUp(leg("ws")), Step::Create(Some(caller.clone()))]);
+        for n in 0..MOVES_MAX {
+            ears.made(Some(&caller), &leg(&format!("ws{n}")));
+            assert_eq!(ears.moved(&caller, now).last(), Some(&Step::Create(Some(caller.clone()))), "{n}");
+        }
+        ears.made(Some(&caller), &leg("last"));
+        assert_eq!(states(&ears.moved(&caller, now)), [Listening::None]);
     }
 }

@@ -39,7 +39,7 @@ mod settings;
 
 pub use self::bucket::Bucket;
 pub use self::call::CallState;
-pub use self::centre::{Asked, CallView, Centre, Now, Outcome, Output, Request, UnknownCall};
+pub use self::centre::{Asked, CallView, Centre, Footprint, Now, Outcome, Output, Request, UnknownCall};
 pub use self::flow::{BadFlow, Flow, Listen, Pattern, Target, choose};
 pub use self::hours::{BadHours, Hours};
 pub use self::plan::{EVENT_PATH, MEDIA_PATH, MediaPass, Tag, fallback};

@@ -10,9 +10,11 @@ use crate::vonage::wire::{Field, Num, Text};
 
 /// States kept of one leg beyond which undocumented ones are only published.
 const STATES_MAX: usize = 24;
+/// Longest undocumented state that is kept, in bytes.
+const STATE_LEN_MAX: usize = 64;
 
-/// Where the news of a leg's end came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where news of a leg came from, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     /// Vonage told us.
     Webhook,
@@ -62,6 +64,8 @@ pub(super) struct Participant {
     pub(super) vonage_conversation: Option<ConversationId>,
     /// Whether it is in the call's conversation and can be heard.
     pub(super) joined: bool,
+    /// When it moved last, as Vonage says: an earlier move that is told later is no news.
+    pub(super) moved_at: Option<WallTime>,
     pub(super) bill: Bill,
     /// When we last heard or asked about it.
     pub(super) news_at: Moment,
@@ -69,6 +73,7 @@ pub(super) struct Participant {
     pub(super) misses: u32,
     /// Whether its end was asked for.
     pub(super) hung_up: bool,
+    /// The worst that news of it came from.
     pub(super) source: Source,
 }
 
@@ -139,7 +144,8 @@ impl From<&rest_types::Call> for Bill {
 /// Statuses that say that a leg was not reached.
 const FAILURES: [Status; 6] =
     [Status::Busy, Status::Rejected, Status::Unanswered, Status::Timeout, Status::Failed, Status::Cancelled];
-/// Other statuses after which a leg is over.
+/// Other statuses after which a leg is over, the second for our sockets only: of
+/// somebody's telephone it would say nothing.
 const ENDS: [Status; 2] = [Status::Completed, Status::Disconnected];
 
 impl Participant {
@@ -153,6 +159,7 @@ impl Participant {
             states: BTreeMap::new(),
             vonage_conversation: None,
             joined: false,
+            moved_at: None,
             bill: Bill::default(),
             news_at: now,
             misses: 0,
@@ -173,7 +180,8 @@ impl Participant {
         };
         self.bill.fill(bill);
         let unknown = matches!(status, Status::Other(_));
-        if news != News::Nothing && !(unknown && self.states.len() >= STATES_MAX) {
+        let crowded = self.states.len() >= STATES_MAX || word.len() > STATE_LEN_MAX;
+        if news != News::Nothing && !(unknown && crowded) {
             self.states.insert(word.to_owned(), at);
         }
         news
@@ -193,7 +201,7 @@ impl Participant {
     pub(super) fn outcome(&self) -> Option<&str> {
         FAILURES
             .iter()
-            .chain(&ENDS)
+            .chain(&ENDS[..if self.role.is_ours() { 2 } else { 1 }])
             .map(Status::as_str)
             .find_map(|word| self.states.get_key_value(word))
             .map(|(word, _)| word.as_str())

@@ -12,7 +12,9 @@ use super::flow::{Flow, Listen, Target};
 use super::role::Role;
 use crate::types::{ConversationId, LegId, Private, Rate, RedactionMode, Speaker, WallTime};
 use crate::vonage::media_token::{MediaClaims, MediaKeys};
-use crate::vonage::ncco::{Action, Connect, Conversation, Endpoint, Method, Ncco, Record, Talk, WebsocketLeg};
+use crate::vonage::ncco::{
+    Action, Connect, Conversation, Endpoint, Method, Ncco, Record, Talk, Transfer, WebsocketLeg,
+};
 use crate::vonage::rest_types::{CreateCall, Party};
 use crate::vonage::wire::Map;
 
@@ -213,9 +215,18 @@ pub(super) fn outbound_leg(
     CreateCall { ringing_timer: crate::vonage::wire::Num::from(flow.ring_s).into(), ..leg }
 }
 
+/// Where a socket listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// In the conversation of this name.
+    Named(&'a str),
+    /// In the one of this id, which a participant was moved to.
+    Elsewhere(&'a ConversationId),
+}
+
 /// A socket that hears one participant of a conversation, or everybody.
 pub(super) fn listener_leg(
-    name: &str,
+    place: Place<'_>,
     pass: &MediaPass,
     heard: Heard<'_>,
     tag: &Tag,
@@ -223,12 +234,24 @@ pub(super) fn listener_leg(
     socket_id: &str,
     now: WallTime,
 ) -> CreateCall {
-    let conversation = match &heard.participant {
-        Some(participant) => Conversation::listener(name, participant.as_str()),
-        None => Conversation { start_on_enter: true.into(), ..Conversation::named(name).can_speak([] as [&str; 0]) },
+    let hears = heard.participant.as_ref().map(|participant| vec![participant.to_string()]);
+    let enter: Action = match place {
+        Place::Named(name) => Conversation {
+            start_on_enter: true.into(),
+            can_hear: hears.into(),
+            ..Conversation::named(name).can_speak([] as [&str; 0])
+        }
+        .into(),
+        Place::Elsewhere(id) => Transfer {
+            conversation_id: id.as_str().into(),
+            can_hear: hears.into(),
+            can_speak: Vec::new().into(),
+            ..Default::default()
+        }
+        .into(),
     };
     let socket = pass.socket(heard, true, socket_id, now).endpoint();
-    leg(socket, tag, public_url, Ncco(vec![conversation.into()]), Some(NOBODY))
+    leg(socket, tag, public_url, Ncco(vec![enter]), Some(NOBODY))
 }
 
 fn leg(to: Endpoint, tag: &Tag, public_url: &str, ncco: Ncco, from: Option<&str>) -> CreateCall {

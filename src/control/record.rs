@@ -1,7 +1,7 @@
 //! The call's record: webhooks, media legs and ledgers in one account.
 
 use super::call::{Call, MediaLeg};
-use super::flow::Listen;
+use super::flow::{Listen, Target};
 use super::participant::{Participant, Source};
 use crate::event::call::{CallRecord, RecordLeg, RecordParticipant};
 use crate::types::{Private, Speaker, WallTime};
@@ -49,7 +49,10 @@ fn remarks(call: &Call) -> Vec<&'static str> {
         call.media.iter().any(|leg| leg.participant.as_ref() == Some(&who.id) || leg.speaker == Speaker::Mixed)
     };
     let listened = call.flow.as_ref().is_none_or(|flow| flow.listen != Listen::Off);
-    note(listened && call.people().any(|who| who.joined && !heard(who)), "unheard");
+    let to_socket = call.flow.as_ref().is_some_and(|flow| flow.target == Target::Socket);
+    let talked = |who: &Participant| who.joined || (to_socket && who.answered());
+    note(listened && call.people().any(|who| talked(who) && !heard(who)), "unheard");
+    note(call.ears.has_gap(), "unheard");
     note(call.media.iter().any(|leg| !leg.over), "leg_open");
     let complete = |leg: &MediaLeg| leg.ended.as_ref().is_some_and(|ended| ended.complete);
     note(call.media.iter().any(|leg| leg.over && !complete(leg)), "leg_incomplete");

@@ -15,6 +15,7 @@ use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
     CallStarted, CallTransferred, CallUpdated,
 };
+use super::loss::GatewayLoss;
 
 /// Any event's data.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -64,6 +65,8 @@ pub enum Body {
     CallCompleted(CallCompleted),
     /// The call is over: its whole record.
     CallRecord(Box<CallRecord>),
+    /// Durable events were lost; which ones.
+    GatewayLoss(GatewayLoss),
 }
 
 /// What the contract says of a kind of event.
@@ -84,6 +87,8 @@ pub enum Stream {
     Leg,
     /// The controller's own, one for each call.
     Call,
+    /// The gateway's word about another subject.
+    Gateway,
 }
 
 impl Body {
@@ -116,6 +121,7 @@ impl Body {
             Self::CallFailed(body) => of(body),
             Self::CallCompleted(body) => of(body),
             Self::CallRecord(body) => of(&**body),
+            Self::GatewayLoss(body) => of(body),
         }
     }
 

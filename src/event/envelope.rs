@@ -1,6 +1,8 @@
 //! CloudEvents 1.0: structured mode (one JSON object) for files and streams,
 //! binary mode (headers and a JSON value) for Kafka.
 
+use std::fmt::{Display, Write as _};
+
 use serde::Serialize;
 
 use super::body::Stream;
@@ -27,10 +29,11 @@ struct Data<'a> {
 impl<'a> Data<'a> {
     fn of(event: &'a Event) -> Self {
         let Origin { conversation, leg, speaker, .. } = &*event.origin;
-        let of_leg = event.body.traits().stream == Stream::Leg;
+        let stream = event.body.traits().stream;
+        let of_leg = stream == Stream::Leg;
         Self {
             conversation: conversation.as_str(),
-            call: (!of_leg).then_some(leg.as_str()),
+            call: (stream == Stream::Call).then_some(leg.as_str()),
             leg: of_leg.then_some(leg.as_str()),
             speaker: of_leg.then_some(speaker.as_str()),
             seq: event.seq,
@@ -102,29 +105,58 @@ impl Event {
         json(&Data::of(self))
     }
 
+    /// Adds the record's value in binary mode to a buffer that its owner uses again.
+    pub fn write_value(&self, out: &mut Vec<u8>) {
+        write_json(&Data::of(self), out);
+    }
+
     /// The record's headers in binary mode.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![
-            ("ce_specversion", SPEC_VERSION.to_owned()),
-            ("ce_id", self.id()),
-            ("ce_source", self.origin.source.to_string()),
-            ("ce_type", self.body.kind().to_owned()),
-            ("ce_subject", self.origin.leg.to_string()),
-            ("ce_time", self.time.to_string()),
-            ("ce_partitionkey", self.origin.conversation.to_string()),
-            ("ce_seq", self.seq.to_string()),
-        ];
-        if self.sub > 0 {
-            headers.push(("ce_sub", self.sub.to_string()));
-        }
-        headers.push(("content-type", CONTENT_TYPE.to_owned()));
+        let mut headers = Vec::with_capacity(HEADERS_MAX);
+        self.each_header(|name, value| headers.push((name, value.to_owned())));
         headers
+    }
+
+    /// Shows each of the record's headers in turn; at most [`HEADERS_MAX`].
+    pub fn each_header(&self, mut show: impl FnMut(&'static str, &str)) {
+        let mut text = String::with_capacity(160);
+        // Writing to a string does not fail.
+        let _ = match self.sub {
+            0 => write!(text, "{}:{}", self.origin.leg, self.seq),
+            sub => write!(text, "{}:{}.{sub}", self.origin.leg, self.seq),
+        };
+        show("ce_specversion", SPEC_VERSION);
+        show("ce_id", &text);
+        show("ce_source", &self.origin.source);
+        show("ce_type", self.body.kind());
+        show("ce_subject", self.origin.leg.as_str());
+        let mut written = |name, value: &dyn Display| {
+            text.clear();
+            let _ = write!(text, "{value}");
+            show(name, &text);
+        };
+        written("ce_time", &self.time);
+        written("ce_partitionkey", &self.origin.conversation);
+        written("ce_seq", &self.seq);
+        if self.sub > 0 {
+            written("ce_sub", &self.sub);
+        }
+        show("content-type", CONTENT_TYPE);
     }
 }
 
+/// Most headers that an event has.
+pub const HEADERS_MAX: usize = 10;
+
 fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("events hold only strings, numbers and maps with string keys")
+    let mut out = Vec::with_capacity(512);
+    write_json(value, &mut out);
+    out
+}
+
+fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("events hold only strings, numbers and maps with string keys");
 }
 
 #[cfg(test)]

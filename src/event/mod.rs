@@ -14,9 +14,14 @@
 //! by `control` alone; all are serialised here alone.
 
 mod author;
+pub mod avro;
 pub mod body;
 pub mod call;
+pub mod decode;
 pub mod envelope;
+pub mod follow;
+pub mod loss;
+pub mod read;
 pub mod schema;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
     CallStarted, CallTransferred, CallUpdated,
 };
+use super::loss::GatewayLoss;
 
 /// One kind of event, as the documents need it.
 #[derive(Debug, Clone)]
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Documented> {
         documented::<CallFailed>(),
         documented::<CallCompleted>(),
         documented::<CallRecord>(),
+        documented::<GatewayLoss>(),
     ]
 }
 
@@ -82,6 +84,10 @@ fn with_origin(schema: &mut Value, stream: Stream) {
             ("call", text("The controller's record of the call: one for each call that a gateway follows.")),
             ("seq", seq("record")),
         ],
+        Stream::Gateway => {
+            let seq = json!({"type": "integer", "const": 1, "description": "Each such event is a subject of its own."});
+            vec![("conversation", conversation), ("seq", seq)]
+        }
     };
     let mut properties = Map::new();
     let mut required: Vec<Value> = Vec::new();
@@ -110,7 +116,7 @@ pub fn asyncapi() -> Value {
             "ce_id": {"type": "string", "description": "`<subject>:<seq>`, or `<subject>:<seq>.<sub>` when ephemeral. Drop ids you have seen."},
             "ce_source": {"type": "string", "description": "Which gateway speaks."},
             "ce_type": {"type": "string"},
-            "ce_subject": {"type": "string", "description": "The media leg, or the controller's record of the call."},
+            "ce_subject": {"type": "string", "description": "The media leg, the controller's record of the call, or the loss that is told of."},
             "ce_time": {"type": "string", "format": "date-time"},
             "ce_partitionkey": {"type": "string", "description": "The conversation; equal to the record key."},
             "ce_seq": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "Counts the subject's durable events without gaps."},

@@ -1,59 +1,102 @@
-//! One sink's two queues and the thread that empties them.
+//! One sink's lane: what waits for it, and the threads that bring it there.
+//!
+//! ```text
+//! without a spool:  push ─────────────────────────────► ready ──► sender ──► sink
+//! with a spool:     push ──► arriving ──► acceptor ──┬──► ready ──► sender ──► sink
+//!                                           │        └──► (disk) ─────┘ │
+//!                                           └──► spool ◄── settled ─────┘
+//! ```
+//!
+//! A durable event is accepted once the acceptor has written it to the spool; only
+//! then does the sender get it, from memory or from disk as [`super::order`] says.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Limits;
+use super::losses::Losses;
+use super::order::Order;
+use super::queue::Queues;
+use super::spool::{self, Index, Mode};
+use super::{Limits, StartError, accept, send};
 use crate::event::{self, Event};
-use crate::sink::{Refusal, Sink};
-use crate::telemetry::{Delivery, EventSettled, SinkTrouble};
+use crate::sink::Sink;
+use crate::telemetry::{Delivery, EventSettled, EventsLost, SinkTrouble, SpoolFound, SpoolQuarantined};
 
-/// Pause between two attempts to open a sink or to offer it a refused event again.
-const RETRY: Duration = Duration::from_millis(250);
+/// Between two log lines about events that are lost.
+const LOSS_LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Longest the thread sleeps when there is nothing to send.
-const IDLE: Duration = Duration::from_millis(50);
-
-#[derive(Default)]
-struct State {
-    durable: VecDeque<Numbered>,
-    ephemeral: VecDeque<Numbered>,
-    /// Events that ever came: their order, over both queues.
-    came: u64,
-    /// Set once: deliver what is there until then, and end.
-    close_by: Option<Instant>,
-    trouble: Option<String>,
+/// A durable event that left its queue and is not settled yet.
+pub(super) struct Flight {
+    pub(super) event: Arc<Event>,
+    /// Whether the spool has it.
+    pub(super) written: bool,
 }
 
-type Numbered = (u64, Arc<Event>);
+#[derive(Default)]
+pub(super) struct State {
+    /// With a spool only: what the acceptor has not seen yet.
+    pub(super) arriving: Queues,
+    /// What the sender may take.
+    pub(super) ready: Queues,
+    /// Durable events that the acceptor has taken and not placed yet, for want of disk perhaps.
+    pub(super) in_hand: usize,
+    /// Events that ever came, or were numbered since: their order.
+    pub(super) came: u64,
+    pub(super) order: Order,
+    /// What the sender has taken and the sink has not settled, by position; with a spool only.
+    pub(super) flight: BTreeMap<u64, Flight>,
+    /// Positions settled that the spool does not know of yet.
+    pub(super) acks: Vec<u64>,
+    pub(super) losses: Losses,
+    /// Lost since the last log line, and when that was.
+    lost: (u64, Option<Instant>),
+    /// Set once: deliver what is there until then, and end.
+    pub(super) close_by: Option<Instant>,
+    /// The sender has ended.
+    pub(super) sender_gone: bool,
+    pub(super) trouble: Option<String>,
+    /// What the spool suffers from.
+    pub(super) disk_trouble: Option<String>,
+    /// Whether the sink had no room when last asked.
+    pub(super) busy: bool,
+}
 
 impl State {
-    /// The event that came first; a leg's events leave in the order they were written.
-    fn pop(&mut self) -> Option<Arc<Event>> {
-        let number = |queue: &VecDeque<Numbered>| queue.front().map_or(u64::MAX, |(number, _)| *number);
-        let first =
-            if number(&self.durable) <= number(&self.ephemeral) { &mut self.durable } else { &mut self.ephemeral };
-        first.pop_front().map(|(_, event)| event)
+    /// Durable events that wait in memory for room somewhere.
+    fn crowd(&self) -> usize {
+        self.arriving.durable.len() + self.in_hand
     }
 }
 
-struct Shared {
-    name: &'static str,
+/// A lane's view of its spool.
+pub(super) struct Spooled {
+    pub(super) index: Arc<Index>,
+    pub(super) mode: Mode,
+    /// Events that may wait in `ready`.
+    pub(super) memory_max: usize,
+}
+
+pub(super) struct Shared {
+    pub(super) name: &'static str,
     limits: Limits,
+    pub(super) spooled: Option<Spooled>,
     state: Mutex<State>,
-    changed: Condvar,
+    /// Something for the sender, or the end.
+    pub(super) changed: Condvar,
+    /// Something for the acceptor, or the end.
+    pub(super) arrived: Condvar,
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers what the sink suffers from, and tells it when it is new.
-    fn note(&self, trouble: Option<String>) {
+    pub(super) fn note(&self, trouble: Option<String>) {
         let mut state = self.state();
         if state.trouble != trouble {
             if let Some(problem) = &trouble {
@@ -62,22 +105,84 @@ impl Shared {
             state.trouble = trouble;
         }
     }
+
+    /// Remembers what the spool suffers from, and tells it when it is new.
+    pub(super) fn note_disk(&self, trouble: Option<String>) {
+        let mut state = self.state();
+        if state.disk_trouble != trouble {
+            if let Some(problem) = &trouble {
+                SinkTrouble { sink: self.name, problem }.emit();
+            }
+            state.disk_trouble = trouble;
+        }
+    }
+
+    /// Counts a durable event that found no room, and remembers its number for consumers.
+    fn lose(&self, state: &mut State, event: &Event) {
+        EventSettled { sink: self.name, delivery: Delivery::Lost }.emit();
+        if self.spooled.is_some() {
+            // Beyond its bound a hole is counted, and shows in `seq`.
+            state.losses.add(event);
+        }
+        state.lost.0 += 1;
+        let now = Instant::now();
+        if state.lost.1.is_none_or(|last| now.duration_since(last) >= LOSS_LOG_EVERY) {
+            EventsLost { sink: self.name, events: std::mem::take(&mut state.lost.0) }.emit();
+            state.lost.1 = Some(now);
+        }
+    }
 }
 
 pub(super) struct Lane {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<usize>>>,
+    sender: Mutex<Option<JoinHandle<usize>>>,
+    acceptor: Mutex<Option<JoinHandle<usize>>>,
 }
 
 impl Lane {
-    pub(super) fn start(sink: Box<dyn Sink>, limits: Limits) -> std::io::Result<Self> {
+    pub(super) fn start(
+        mut sink: Box<dyn Sink>,
+        limits: Limits,
+        spool: Option<&spool::Settings>,
+    ) -> Result<Self, StartError> {
         let name = sink.name();
-        let shared = Arc::new(Shared { name, limits, state: Mutex::default(), changed: Condvar::new() });
-        let thread = std::thread::Builder::new().name(format!("sink-{name}")).spawn({
+        let settings = spool.filter(|_| sink.acknowledge());
+        let opened = settings.map(|settings| Ok((settings, spool::open(settings, name)?)));
+        let mut state = State::default();
+        let (spooled, writer, reader) = match opened.transpose().map_err(StartError::Spool)? {
+            None => (None, None, None),
+            Some((settings, opened)) => {
+                let spool::Spool { index, writer, reader, found } = opened;
+                state.order = Order::new(settings.replay_share);
+                state.came = found.last;
+                found.keys.iter().for_each(|key| state.order.recovered(*key));
+                for (file, fault) in &found.quarantined {
+                    SpoolQuarantined { sink: name, file, reason: fault.name() }.emit();
+                }
+                SpoolFound { sink: name, events: found.events(), bytes: index.bytes() }.emit();
+                let spooled = Spooled { index, mode: settings.mode, memory_max: settings.memory_max };
+                (Some(spooled), Some(writer), Some(reader))
+            }
+        };
+        let shared = Arc::new(Shared {
+            name,
+            limits,
+            spooled,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            arrived: Condvar::new(),
+        });
+        let sender = std::thread::Builder::new().name(format!("sink-{name}")).spawn({
             let shared = Arc::clone(&shared);
-            move || run(sink, &shared)
-        })?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+            move || send::run(sink, reader, &shared)
+        });
+        let acceptor = writer.map(|writer| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(format!("spool-{name}")).spawn(move || accept::run(writer, &shared))
+        });
+        let sender = Mutex::new(Some(sender.map_err(StartError::Thread)?));
+        let acceptor = Mutex::new(acceptor.transpose().map_err(StartError::Thread)?);
+        Ok(Self { shared, sender, acceptor })
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -85,148 +190,89 @@ impl Lane {
     }
 
     pub(super) fn push(&self, event: &Arc<Event>) {
-        let mut state = self.shared.state();
-        let limits = self.shared.limits;
+        let mut guard = self.shared.state();
+        let state = &mut *guard;
+        let Limits { durable_max, ephemeral_max, .. } = self.shared.limits;
         state.came += 1;
-        let numbered = (state.came, Arc::clone(event));
-        let unsettled = match event.lane() {
-            event::Lane::Durable if state.durable.len() >= limits.durable_max => Some(Delivery::Lost),
-            event::Lane::Durable => {
-                state.durable.push_back(numbered);
-                None
-            }
+        let spooled = self.shared.spooled.is_some();
+        let crowd = if spooled { state.crowd() } else { state.ready.durable.len() };
+        let queues = if spooled { &mut state.arriving } else { &mut state.ready };
+        let mut shed = false;
+        match event.lane() {
+            event::Lane::Durable if crowd >= durable_max => self.shared.lose(state, event),
+            event::Lane::Durable => queues.push(state.came, Arc::clone(event), false),
             event::Lane::Ephemeral => {
-                let full = state.ephemeral.len() >= limits.ephemeral_max;
-                if full {
-                    state.ephemeral.pop_front();
+                shed = queues.ephemeral.len() >= ephemeral_max;
+                if shed {
+                    queues.ephemeral.pop_front();
                 }
-                state.ephemeral.push_back(numbered);
-                full.then_some(Delivery::Shed)
+                queues.push(state.came, Arc::clone(event), false);
             }
-        };
-        drop(state);
-        self.shared.changed.notify_one();
-        if let Some(delivery) = unsettled {
-            EventSettled { sink: self.shared.name, delivery }.emit();
+        }
+        drop(guard);
+        if spooled {
+            self.shared.arrived.notify_one()
+        } else {
+            self.shared.changed.notify_one()
+        }
+        if shed {
+            EventSettled { sink: self.shared.name, delivery: Delivery::Shed }.emit();
         }
     }
 
     pub(super) fn is_pressed(&self) -> bool {
-        self.shared.state().durable.len() >= self.shared.limits.durable_max / 4 * 3
+        let state = self.shared.state();
+        let limit = self.shared.limits.durable_max / 4 * 3;
+        match &self.shared.spooled {
+            None => state.ready.durable.len() >= limit,
+            Some(spooled) => state.crowd() >= limit || state.disk_trouble.is_some() || spooled.index.is_pressed(),
+        }
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
-        self.shared.state().trouble.clone()
+        let state = self.shared.state();
+        let both = [&state.trouble, &state.disk_trouble].map(Option::as_deref);
+        let troubles: Vec<_> = both.into_iter().flatten().collect();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
+
+    /// Whether all that came is accepted.
+    #[cfg(test)]
+    pub(super) fn is_settled_down(&self) -> bool {
+        let state = self.shared.state();
+        state.arriving.is_empty() && state.in_hand == 0
     }
 
     pub(super) fn close(&self, wait: Duration) {
         self.shared.state().close_by = Some(Instant::now() + wait);
-        self.shared.changed.notify_one();
+        self.shared.changed.notify_all();
+        self.shared.arrived.notify_all();
     }
 
-    /// Waits for the thread; gives the number of durable events that are not safe.
+    /// Waits for the threads; gives the number of durable events that are not safe.
     pub(super) fn join(&self) -> usize {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        thread.map_or(0, |thread| thread.join().unwrap_or(usize::MAX))
-    }
-}
-
-fn run(mut sink: Box<dyn Sink>, shared: &Shared) -> usize {
-    if !open(&mut *sink, shared) {
-        return leave(&mut *sink, shared, None);
-    }
-    loop {
-        let Some(event) = next(&mut *sink, shared) else { break };
-        if !offer(&mut *sink, shared, &event) {
-            // Closed while the sink was busy.
-            let left = leave(&mut *sink, shared, Some(event));
-            return left + sink.flush(Duration::ZERO).err().unwrap_or(0);
-        }
-    }
-    let close_by = shared.state().close_by.unwrap_or_else(Instant::now);
-    sink.flush(close_by.saturating_duration_since(Instant::now())).err().unwrap_or(0)
-}
-
-/// Sets aside what the sink did not take in time; gives the number of durable events.
-fn leave(sink: &mut dyn Sink, shared: &Shared, event: Option<Arc<Event>>) -> usize {
-    let rest = std::mem::take(&mut shared.state().durable).into_iter().map(|(_, event)| event);
-    let left = event.into_iter().chain(rest).filter(|event| event.lane() == event::Lane::Durable);
-    left.inspect(|event| sink.set_aside(event, "the gateway stopped before the sink took it")).count()
-}
-
-/// Opens the sink, however long it takes. `false` when the lane closed first.
-fn open(sink: &mut dyn Sink, shared: &Shared) -> bool {
-    while let Err(problem) = sink.open() {
-        shared.note(Some(problem));
-        let state = shared.state();
-        if state.close_by.is_some_and(|by| Instant::now() >= by) {
-            return false;
-        }
-        // Spurious wake-ups and pushes only make the next attempt come sooner.
-        drop(shared.changed.wait_timeout(state, RETRY));
-    }
-    shared.note(None);
-    true
-}
-
-/// The next event; `None` once closed and empty.
-fn next(sink: &mut dyn Sink, shared: &Shared) -> Option<Arc<Event>> {
-    loop {
+        let join = |thread: &Mutex<Option<JoinHandle<usize>>>| {
+            let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            thread.map_or(0, |thread| thread.join().unwrap_or(usize::MAX))
+        };
+        let left = join(&self.sender);
         {
-            let mut state = shared.state();
-            if let Some(event) = state.pop() {
-                return Some(event);
-            }
-            if state.close_by.is_some() {
-                return None;
-            }
+            // Also when the thread ended in a panic.
+            self.shared.state().sender_gone = true;
+            self.shared.arrived.notify_all();
         }
-        sink.poll(Duration::ZERO);
-        shared.note(sink.trouble());
-        let state = shared.state();
-        if state.durable.is_empty() && state.ephemeral.is_empty() && state.close_by.is_none() {
-            drop(shared.changed.wait_timeout(state, IDLE));
-        }
-    }
-}
-
-/// Offers an event until it is taken. Ephemeral ones are offered once. `false`
-/// when the lane closed first.
-fn offer(sink: &mut dyn Sink, shared: &Shared, event: &Arc<Event>) -> bool {
-    loop {
-        match sink.send(event) {
-            Ok(()) => return true,
-            Err(Refusal::Rejected(reason)) => {
-                EventSettled { sink: shared.name, delivery: Delivery::DeadLetter }.emit();
-                SinkTrouble { sink: shared.name, problem: &reason }.emit();
-                return true;
-            }
-            Err(Refusal::Busy) if event.lane() == event::Lane::Ephemeral => {
-                EventSettled { sink: shared.name, delivery: Delivery::Shed }.emit();
-                return true;
-            }
-            Err(Refusal::Busy) => {
-                if shared.state().close_by.is_some_and(|by| Instant::now() >= by) {
-                    return false;
-                }
-                let again = Instant::now() + RETRY;
-                sink.poll(RETRY);
-                shared.note(sink.trouble());
-                // A sink that had nothing to do meanwhile did not wait.
-                let rest = again.saturating_duration_since(Instant::now());
-                drop(shared.changed.wait_timeout_while(shared.state(), rest, |_| true));
-            }
-        }
+        left.saturating_add(join(&self.acceptor))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::event::body::{Dtmf, SpeechStarted};
     use crate::event::{Body, Origin};
+    use crate::sink::Refusal;
     use crate::types::{ConversationId, LegId, Speaker, WallTime};
 
     #[derive(Default)]
@@ -277,21 +323,21 @@ mod tests {
         Arc::new(Event { origin: Arc::new(origin), seq, sub: 0, time: WallTime::default(), body })
     }
 
-    fn durable(seq: u64) -> Arc<Event> {
+    pub(crate) fn durable(seq: u64) -> Arc<Event> {
         event(seq, Body::Dtmf(Dtmf { digit: "1".into(), duration_ms: None, at_ms: 0 }))
     }
 
-    fn ephemeral(seq: u64) -> Arc<Event> {
+    pub(crate) fn ephemeral(seq: u64) -> Arc<Event> {
         event(seq, Body::SpeechStarted(SpeechStarted { segment: 1, start_ms: 0 }))
     }
 
     fn lane(seen: &Arc<Seen>) -> Lane {
         let limits = Limits { durable_max: 16, ephemeral_max: 16, live_max: 1 };
-        Lane::start(Box::new(Stubborn(Arc::clone(seen))), limits).unwrap()
+        Lane::start(Box::new(Stubborn(Arc::clone(seen))), limits, None).unwrap()
     }
 
     /// Waits, bounded, until something holds.
-    fn until(what: &str, holds: impl Fn() -> bool) {
+    pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
         let by = Instant::now() + Duration::from_secs(30);
         while !holds() {
             assert!(Instant::now() < by, "waited in vain for {what}");
@@ -311,7 +357,7 @@ mod tests {
             seen.offered.load(Ordering::SeqCst) >= 4
         });
         // Waits are never shorter than asked for, so this cannot fail on a slow machine.
-        assert!(began.elapsed() >= RETRY * 3, "four offers within {:?}", began.elapsed());
+        assert!(began.elapsed() >= send::RETRY * 3, "four offers within {:?}", began.elapsed());
         lane.close(Duration::ZERO);
         lane.join();
     }
@@ -331,20 +377,6 @@ mod tests {
             let expected = ["leg:1", "leg:2", "leg:3"].map(|id| (id.to_owned(), reason.clone()));
             assert_eq!(*seen.set_aside.lock().unwrap(), expected);
         }
-    }
-
-    #[test]
-    fn events_of_both_lanes_leave_in_the_order_they_came() {
-        let mut state = State::default();
-        for (number, event) in [durable(1), ephemeral(1), durable(2), ephemeral(2)].into_iter().enumerate() {
-            let queue = match event.lane() {
-                event::Lane::Durable => &mut state.durable,
-                event::Lane::Ephemeral => &mut state.ephemeral,
-            };
-            queue.push_back((number as u64, event));
-        }
-        let left: Vec<_> = std::iter::from_fn(|| state.pop()).map(|event| event.id()).collect();
-        assert_eq!(left, [durable(1), ephemeral(1), durable(2), ephemeral(2)].map(|event| event.id()));
     }
 
     #[test]

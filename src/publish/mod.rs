@@ -2,16 +2,43 @@
 //!
 //! ```text
 //! leg task ──publish──► Outbox ──┬──► Lane ──► thread ──► sink (Kafka)
+//!                                │     └────► spool (disk)
 //!                                ├──► Lane ──► thread ──► sink (file)
 //!                                └──► live readers (SSE), newest wins
 //! ```
 //!
-//! Each sink has two bounded queues. The durable one is never dropped from
-//! silently: when it is three quarters full new legs are refused, and an event
-//! that finds it full is counted and logged as lost. In the ephemeral one the
-//! newest wins.
+//! Each lane has two bounded queues. In the ephemeral one the newest wins. The durable
+//! one is never dropped from silently: an event that finds no room is counted, logged,
+//! and told to consumers (`gateway.loss.v1`) as soon as events go through again; before
+//! that, at three quarters, new legs are refused.
+//!
+//! # What the spool promises
+//!
+//! A sink that acknowledges events can have a [`spool`]. An event is *accepted* when it
+//! has been written there, which is before the sink gets it ([`Mode::Always`]).
+//!
+//! - No accepted event is lost by a sink that is away, however it is away, nor by our
+//!   own end, SIGKILL included. It is removed once the sink has acknowledged it, or has
+//!   set it aside for good.
+//! - Between [`Outbox::publish`] and acceptance an event is in a queue in memory, empty
+//!   but for the moment it takes to write it. A SIGKILL in that moment loses it and all
+//!   that came after it, hence the end of a subject's events, never one in the middle.
+//! - Loss of power can also lose what was written since the last fsync and not
+//!   acknowledged: nothing with `always`, the last interval with `interval`, what the
+//!   system had not written by itself with `never`.
+//! - After a restart what was not known to be acknowledged is sent again, in order, with
+//!   the same ids and bytes: a consumer that drops repeated ids sees each event once.
+//!
+//! With [`Mode::Overflow`] the same holds from the moment the sink is in trouble or
+//! behind; before it a SIGKILL loses what the sink had not acknowledged.
 
+mod accept;
 mod lane;
+mod losses;
+mod order;
+mod queue;
+mod send;
+pub mod spool;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -19,8 +46,20 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use self::lane::Lane;
+pub use self::spool::{Fsync, Mode};
 use crate::event::Event;
 use crate::sink::Sink;
+
+/// Why an outbox cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// A spool cannot be used.
+    #[error(transparent)]
+    Spool(spool::SpoolError),
+}
 
 /// Bounds of each sink's queues.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +80,17 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Starts one thread for each sink.
+    /// Starts a lane for each sink; those that acknowledge events get a spool, if there is
+    /// to be one, and begin with what waits in it.
     ///
     /// # Errors
-    /// When the system gives no thread.
-    pub fn start(sinks: Vec<Box<dyn Sink>>, limits: Limits) -> std::io::Result<Self> {
-        let lanes = sinks.into_iter().map(|sink| Lane::start(sink, limits)).collect::<Result<_, _>>()?;
+    /// [`StartError`].
+    pub fn start(
+        sinks: Vec<Box<dyn Sink>>,
+        limits: Limits,
+        spool: Option<&spool::Settings>,
+    ) -> Result<Self, StartError> {
+        let lanes = sinks.into_iter().map(|sink| Lane::start(sink, limits, spool)).collect::<Result<_, _>>()?;
         Ok(Self { lanes, live: RwLock::new(Some(broadcast::channel(limits.live_max).0)) })
     }
 
@@ -75,7 +119,8 @@ impl Outbox {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Whether a durable queue is nearly full: time to take no more calls.
+    /// Whether durable events are running out of room, in memory or on disk: time to take
+    /// no more calls.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.lanes.iter().any(Lane::is_pressed)
@@ -88,7 +133,7 @@ impl Outbox {
     }
 
     /// Delivers what waits, for at most `wait` a sink, and stops. Gives the number of
-    /// durable events that are not safe, by sink.
+    /// durable events that are not safe, by sink; those in a spool are.
     pub fn stop(&self, wait: Duration) -> Vec<(&'static str, usize)> {
         self.lanes.iter().for_each(|lane| lane.close(wait));
         self.lanes
@@ -98,3 +143,6 @@ impl Outbox {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,9 +39,7 @@ pub struct Controller {
     outbox: Arc<Outbox>,
     legs: Arc<Legs>,
     /// None where no private key is configured.
-    api: Option<Client>,
-    /// The same, trying once: the core spaces creations out itself.
-    creator: Option<Client>,
+    api: Option<Arc<VoiceApi>>,
     /// Requests under way.
     requests: AtomicUsize,
     requests_max: usize,
@@ -56,6 +54,14 @@ struct Running {
     due: Option<Moment>,
 }
 
+/// How Vonage is asked.
+pub struct VoiceApi {
+    /// Tries again as it is configured to.
+    pub client: Client,
+    /// The same, trying once: for creations, which the core spaces out itself.
+    pub creator: Client,
+}
+
 /// What the controller is made of.
 pub struct ControllerParts {
     /// What its core is told.
@@ -67,9 +73,7 @@ pub struct ControllerParts {
     /// The live media legs.
     pub legs: Arc<Legs>,
     /// Asks Vonage; none where no private key is configured.
-    pub api: Option<Client>,
-    /// The same, trying once: for creations.
-    pub creator: Option<Client>,
+    pub api: Option<VoiceApi>,
     /// Requests under way at a time.
     pub requests_max: usize,
 }
@@ -78,7 +82,7 @@ impl Controller {
     /// A controller that follows no call yet. [`Controller::keep_time`] must run beside it.
     #[must_use]
     pub fn new(parts: ControllerParts) -> Arc<Self> {
-        let ControllerParts { settings, clock, outbox, legs, api, creator, requests_max } = parts;
+        let ControllerParts { settings, clock, outbox, legs, api, requests_max } = parts;
         let centre = Centre::new(Arc::clone(&settings), Box::new(new_id));
         Arc::new(Self {
             centre: Mutex::new(Running { centre, due: None }),
@@ -86,8 +90,7 @@ impl Controller {
             clock,
             outbox,
             legs,
-            api,
-            creator,
+            api: api.map(Arc::new),
             requests: AtomicUsize::new(0),
             requests_max,
             tasks: TaskTracker::new(),
@@ -150,10 +153,11 @@ impl Controller {
         self.lock().centre.view(call, self.clock.wall())
     }
 
-    /// Every call, newest first.
-    #[must_use]
-    pub fn views(&self) -> Vec<CallView> {
-        self.lock().centre.views(self.clock.wall())
+    /// Every call, newest first. Each is looked at when it is asked for, so that a long list
+    /// keeps nobody else from the core.
+    pub fn views(&self) -> impl Iterator<Item = CallView> {
+        let calls = self.lock().centre.newest_first();
+        calls.into_iter().filter_map(|call| self.view(&call))
     }
 
     /// What the controller was told.
@@ -165,7 +169,7 @@ impl Controller {
     /// Asks Vonage; none where no private key is configured.
     #[must_use]
     pub fn api(&self) -> Option<&Client> {
-        self.api.as_ref()
+        self.api.as_ref().map(|api| &api.client)
     }
 
     /// Looks at the time for the core until `stop`.
@@ -266,24 +270,25 @@ impl Controller {
         }
     }
 
-    async fn perform(self: &Arc<Self>, api: &Client, request: Request, started: Instant) {
+    async fn perform(self: &Arc<Self>, api: &VoiceApi, request: Request, started: Instant) {
+        let VoiceApi { client, creator } = api;
         match request {
             Request::Create { asked, call } => {
-                let created = self.creator.as_ref().unwrap_or(api).create_call(&call, None).await;
+                let created = creator.create_call(&call, None).await;
                 observe("create", &created, started);
                 self.tell(|centre, now| centre.created(now, &asked, outcome(created)));
             }
             Request::Poll { call, leg, region } => {
-                let found = api.call(leg.as_str(), region.as_deref()).await;
+                let found = client.call(leg.as_str(), region.as_deref()).await;
                 observe("poll", &found, started);
                 self.tell(|centre, now| centre.polled(now, &call, &leg, outcome(found.map(Box::new))));
             }
             Request::HangUp { leg, region } => {
-                let done = api.hang_up(leg.as_str(), region.as_deref()).await;
+                let done = client.hang_up(leg.as_str(), region.as_deref()).await;
                 observe("hang_up", &done, started);
             }
             Request::Transfer { leg, region, ncco } => {
-                let done = api.transfer(leg.as_str(), ncco, region.as_deref()).await;
+                let done = client.transfer(leg.as_str(), ncco, region.as_deref()).await;
                 observe("transfer", &done, started);
             }
         }
@@ -309,8 +314,6 @@ fn new_id() -> LegId {
 fn observe<T>(request: &'static str, result: &Result<T, RestError>, started: Instant) {
     let outcome = match result {
         Ok(_) => "done",
-        // A leg that is over is what a hang-up wants.
-        Err(RestError::NotFound { .. }) if request == "hang_up" => "done",
         Err(error) => error.class(),
     };
     VonageAsked { request, outcome, took: started.elapsed() }.emit();

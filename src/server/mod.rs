@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 pub use self::admission::Admission;
 pub use self::clips::Clips;
 pub use self::clock::Clock;
-pub use self::controller::{Controller, ControllerParts};
+pub use self::controller::{Controller, ControllerParts, VoiceApi};
 use self::conversations::Conversations;
 pub use self::legs::{
     COMMANDS_MAX, Capture, Command, CommandRefused, LegHandle, LegInfo, LegObserver, Legs, PAUSED_MAX, TooManyPaused,
@@ -50,6 +50,7 @@ pub use self::transcripts::Transcripts;
 pub use self::webhook_door::Door;
 use crate::call::{BackendNames, CallConfig};
 use crate::config::Server;
+use crate::control::{EVENT_PATH, MEDIA_PATH};
 use crate::inference::{BufferPool, Pool};
 use crate::publish::Outbox;
 use crate::vad;
@@ -115,13 +116,13 @@ impl Gateway {
 /// All routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let webhooks = Router::new()
-        .route("/v1/vonage/answer", get(webhook::answer).post(webhook::answer))
-        .route("/v1/vonage/event", get(webhook::event).post(webhook::event))
-        .route("/v1/vonage/fallback", get(webhook::fallback).post(webhook::fallback))
+        .route("/v1/vonage/answer", webhook::answer())
+        .route(EVENT_PATH, webhook::event())
+        .route("/v1/vonage/fallback", webhook::fallback())
         .layer(DefaultBodyLimit::max(gateway.webhook_bytes_max));
     Router::new()
-        .route("/media", get(media::connect))
-        .route("/v1/clips/{id}", get(clips::fetch))
+        .route(MEDIA_PATH, get(media::connect))
+        .route(&format!("{}/{{id}}", clips::PATH), get(clips::fetch))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

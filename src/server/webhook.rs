@@ -4,6 +4,7 @@
 //! Answered from memory: nothing here waits for Vonage, a sink or inference. What must be
 //! asked of Vonage is asked afterwards.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
 
 use super::Gateway;
 use super::webhook_door::{Admitted, Refused};
@@ -32,34 +34,30 @@ struct Request<'a> {
     body: Option<&'a [u8]>,
 }
 
-pub(super) async fn answer(
-    State(gateway): State<Arc<Gateway>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    take(&gateway, "answer", &method, &uri, &headers, body, on_answer)
+/// Call details; replied to with an NCCO.
+pub(super) fn answer() -> MethodRouter<Arc<Gateway>> {
+    by_either_method("answer", on_answer)
 }
 
-pub(super) async fn event(
-    State(gateway): State<Arc<Gateway>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    take(&gateway, "event", &method, &uri, &headers, body, on_event)
+/// What became of a leg, or what a caller entered; some are replied to with an NCCO.
+pub(super) fn event() -> MethodRouter<Arc<Gateway>> {
+    by_either_method("event", on_event)
 }
 
-pub(super) async fn fallback(
-    State(gateway): State<Arc<Gateway>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    take(&gateway, "fallback", &method, &uri, &headers, body, on_fallback)
+/// What one of the others could not be asked; replied to as that one.
+pub(super) fn fallback() -> MethodRouter<Arc<Gateway>> {
+    by_either_method("fallback", on_fallback)
+}
+
+fn by_either_method(kind: &'static str, handle: Handler) -> MethodRouter<Arc<Gateway>> {
+    let handler = move |State(gateway): State<Arc<Gateway>>,
+                        method: Method,
+                        uri: Uri,
+                        headers: HeaderMap,
+                        body: Result<Bytes, BytesRejection>| {
+        ready(take(&gateway, kind, &method, &uri, &headers, body, handle))
+    };
+    get(handler).post(handler)
 }
 
 fn take(

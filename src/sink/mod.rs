@@ -3,6 +3,7 @@
 //! A sink runs on a thread of its own (see `publish`), may block there, and is
 //! given one event at a time. What it cannot take now is offered again, in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Event;
@@ -25,6 +26,18 @@ pub enum Refusal {
     Rejected(String),
 }
 
+/// What became of a durable event that a sink took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is where it should be, or was set aside for good with the reason.
+    Settled,
+    /// It is not there, for a reason that may pass: send it again.
+    Returned,
+}
+
+/// Events, the very `Arc`s that a sink took, and what became of each.
+pub type Outcomes = Vec<(Arc<Event>, Outcome)>;
+
 /// A destination of events.
 pub trait Sink: Send {
     /// The name in metrics and logs.
@@ -41,7 +54,7 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// [`Refusal`].
-    fn send(&mut self, event: &std::sync::Arc<Event>) -> Result<(), Refusal>;
+    fn send(&mut self, event: &Arc<Event>) -> Result<(), Refusal>;
 
     /// Lets the sink do its own work, such as handling acknowledgements, for at most `wait`.
     fn poll(&mut self, wait: Duration) {
@@ -51,6 +64,18 @@ pub trait Sink: Send {
     /// What keeps it from delivering at the moment, and the remedy; `None` when all is well.
     fn trouble(&self) -> Option<String> {
         None
+    }
+
+    /// Asked once, before all else, where a spool could keep what is not delivered. A sink
+    /// that says yes tells what became of each durable event by [`Sink::outcomes`], and
+    /// sets aside only what can never be delivered.
+    fn acknowledge(&mut self) -> bool {
+        false
+    }
+
+    /// Adds what became of durable events since the last call.
+    fn outcomes(&mut self, outcomes: &mut Outcomes) {
+        let _ = outcomes;
     }
 
     /// Keeps an event that it will not get to deliver, if it has a place for such.

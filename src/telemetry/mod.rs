@@ -260,18 +260,20 @@ pub struct EventSettled {
 }
 
 impl EventSettled {
-    /// Counts it, and logs a loss.
-    pub fn emit(self) {
+    /// The counter of such events, for one who counts many.
+    pub fn counter(&self) -> metrics::Counter {
         let outcome = match self.delivery {
             Delivery::Delivered => "delivered",
             Delivery::Shed => "shed",
             Delivery::Lost => "lost",
             Delivery::DeadLetter => "dead_letter",
         };
-        counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome).increment(1);
-        if self.delivery == Delivery::Lost {
-            tracing::error!(sink = self.sink, "durable event lost: its lane was full");
-        }
+        counter!("sidetone_events_total", "sink" => self.sink, "outcome" => outcome)
+    }
+
+    /// Counts it. A loss is logged by [`EventsLost`].
+    pub fn emit(self) {
+        self.counter().increment(1);
     }
 }
 
@@ -289,5 +291,118 @@ impl SinkTrouble<'_> {
     pub fn emit(self) {
         counter!("sidetone_sink_troubles_total", "sink" => self.sink).increment(1);
         tracing::warn!(sink = self.sink, problem = self.problem, "sink in trouble; events wait");
+    }
+}
+
+/// Durable events were lost, for want of room.
+#[derive(Debug)]
+pub struct EventsLost {
+    /// The sink.
+    pub sink: &'static str,
+    /// How many since the last time it was said, this one included.
+    pub events: u64,
+}
+
+impl EventsLost {
+    /// Logs it; counted they are already.
+    pub fn emit(self) {
+        tracing::error!(sink = self.sink, events = self.events, "durable events lost: there was no room for them");
+    }
+}
+
+/// A spool was opened.
+#[derive(Debug)]
+pub struct SpoolFound {
+    /// The sink.
+    pub sink: &'static str,
+    /// Events that wait in it.
+    pub events: usize,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+impl SpoolFound {
+    /// Counts them, and logs if there are any.
+    pub fn emit(self) {
+        counter!("sidetone_spool_recovered_total", "sink" => self.sink).increment(self.events as u64);
+        if self.events > 0 {
+            tracing::info!(sink = self.sink, events = self.events, bytes = self.bytes, "the spool replays");
+        }
+    }
+}
+
+/// A spool file cannot be read whole.
+#[derive(Debug)]
+pub struct SpoolQuarantined<'a> {
+    /// The sink.
+    pub sink: &'static str,
+    /// Where it was set aside.
+    pub file: &'a std::path::Path,
+    /// Why, in one word.
+    pub reason: &'static str,
+}
+
+impl SpoolQuarantined<'_> {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_spool_quarantined_total", "sink" => self.sink, "reason" => self.reason).increment(1);
+        let file = self.file.display();
+        tracing::error!(sink = self.sink, %file, reason = self.reason, "a spool file was set aside; the rest replays");
+    }
+}
+
+/// An event on disk cannot be read after all.
+#[derive(Debug)]
+pub struct SpoolUnreadable {
+    /// The sink.
+    pub sink: &'static str,
+    /// Why, in one word.
+    pub reason: &'static str,
+}
+
+impl SpoolUnreadable {
+    /// Counts and logs it.
+    pub fn emit(self) {
+        counter!("sidetone_spool_unreadable_total", "sink" => self.sink, "reason" => self.reason).increment(1);
+        tracing::error!(sink = self.sink, reason = self.reason, "an event cannot be read back; its file was set aside");
+    }
+}
+
+/// How much is in a spool.
+#[derive(Debug)]
+pub struct SpoolLevel {
+    /// The sink.
+    pub sink: &'static str,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Events that are not acknowledged yet.
+    pub events: u64,
+}
+
+impl SpoolLevel {
+    /// Notes it.
+    pub fn emit(self) {
+        gauge!("sidetone_spool_bytes", "sink" => self.sink).set(self.bytes as f64);
+        gauge!("sidetone_spool_events", "sink" => self.sink).set(self.events as f64);
+    }
+}
+
+/// The gateway stops and the spool is not empty.
+#[derive(Debug)]
+pub struct SpoolKept {
+    /// The sink.
+    pub sink: &'static str,
+    /// Events that wait in it.
+    pub events: u64,
+}
+
+impl SpoolKept {
+    /// Logs it.
+    pub fn emit(self) {
+        tracing::warn!(
+            sink = self.sink,
+            events = self.events,
+            "events wait in the spool for the next start; see sidetone spool inspect"
+        );
     }
 }

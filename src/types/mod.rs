@@ -18,7 +18,7 @@ pub mod transcript;
 
 pub use entity::{Entity, EntityKind, RedactionMode};
 pub use fault::{BuildError, DropReason, Fault, PeerFault};
-pub use id::{ConversationId, LegId, SegmentId};
+pub use id::{BadId, ConversationId, LegId, SegmentId};
 pub use private::Private;
 pub use rate::Rate;
 pub use segment::{Reply, Segment, SegmentKind};

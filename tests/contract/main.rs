@@ -17,6 +17,7 @@ use sidetone::event::body::{
     PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentScore, SpeechEnded, SpeechStarted, TimedBy, TimedWord,
     Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
 };
+use sidetone::event::loss::{self, GatewayLoss};
 use sidetone::event::{Author, Body, Event, Origin, schema};
 use sidetone::types::{ConversationId, LegId, Speaker, WallTime};
 
@@ -139,11 +140,29 @@ fn examples() -> Vec<Body> {
     ]
 }
 
-/// The examples as one leg's events, and those of its call's record.
+/// The word about events of a leg that were lost.
+fn lost() -> Event {
+    let origin = Origin {
+        conversation: ConversationId::parse("CON-42").unwrap(),
+        leg: LegId::parse("63f61863-4a51-4f6b-86e1-46edebcf9356").unwrap(),
+        speaker: Speaker::Caller,
+        source: Arc::from("/sidetone/gateway"),
+    };
+    let loss = GatewayLoss {
+        subject: origin.leg.to_string(),
+        from_seq: 5,
+        to_seq: 7,
+        reason: "spool_full".into(),
+        sink: "kafka".into(),
+    };
+    loss::event(&origin, WallTime(1_795_426_200_000_000), loss).unwrap()
+}
+
+/// The examples as one leg's events, those of its call's record, and a word about a loss.
 fn events() -> Vec<Event> {
     let leg = numbered("63f61863-4a51-4f6b-86e1-46edebcf9356", Speaker::Caller, examples());
     let call = numbered("0c0c0c0c-4a51-4f6b-86e1-46edebcf9356", Speaker::Unknown, calls::examples());
-    leg.into_iter().chain(call).collect()
+    leg.into_iter().chain(call).chain([lost()]).collect()
 }
 
 fn numbered(stream: &str, speaker: Speaker, bodies: Vec<Body>) -> Vec<Event> {
@@ -200,4 +219,22 @@ fn a_schema_refuses_what_lacks_its_origin() {
         let validator = jsonschema::validator_for(&described.schema).unwrap();
         assert!(!validator.is_valid(&serde_json::json!({})), "{}", described.kind);
     }
+}
+
+#[test]
+fn what_was_written_is_read_again_byte_for_byte() {
+    let events = events();
+    assert!(!events.is_empty());
+    for event in events {
+        let written = event.to_structured();
+        let again = Event::from_structured(&written).unwrap();
+        assert_eq!(again.to_structured(), written);
+        assert_eq!((again.id(), again.value(), again.headers()), (event.id(), event.value(), event.headers()));
+        assert_eq!((again.body, again.time), (event.body, event.time));
+    }
+    let unknown = r#"{"source":"/s","type":"x.v1","subject":"l","time":"1970-01-01T00:00:00Z","partitionkey":"c","seq":1,"data":{}}"#;
+    assert_eq!(
+        Event::from_structured(unknown.as_bytes()).unwrap_err().to_string(),
+        "events of type \"x.v1\" are not known to this version"
+    );
 }

@@ -438,7 +438,7 @@ async fn help_and_version_are_there_and_nothing_else_is_assumed() {
     let folder = tempfile::tempdir().unwrap();
     let help = scripted(folder.path(), &["--help"]).await;
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    for command in ["demo", "serve", "transcribe", "backends", "check", "events", "models"] {
+    for command in ["demo", "serve", "transcribe", "backends", "check", "events", "models", "spool"] {
         assert!(help.out.contains(&format!("\n  {command} ")), "{command} is not in\n{}", help.out);
         let said = scripted(folder.path(), &[command, "--help"]).await;
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{command}: {said:?}");

@@ -1,22 +1,25 @@
 //! What is asked of Vonage, and what becomes of it: legs created at the rate it allows,
 //! agents rung, callers told.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::{Asked, Centre, Creation, Now, Outcome, Request};
 use crate::control::call::{Call, Ring};
 use crate::control::flow::{Flow, Target};
 use crate::control::participant::Participant;
-use crate::control::plan::{self, Heard, Tag};
+use crate::control::plan::{self, Heard, Place, Tag};
 use crate::control::role::Role;
 use crate::event::Body;
 use crate::event::call::CallFailed;
 use crate::types::{ConversationId, LegId, Moment};
 use crate::vonage::ncco::Endpoint;
 use crate::vonage::rest_types::{CallCreated, CreateCall};
-use std::sync::Arc;
-use std::time::Duration;
 
 /// How long nothing is created after a 429 that does not say.
 const LIMITED_FOR: Duration = Duration::from_millis(500);
+/// Longest that a 429 may have us wait.
+pub(super) const LIMITED_MAX: Duration = Duration::from_secs(60);
 
 impl Centre {
     /// Begins a call of ours: rings `endpoint`, which then goes through the flow as a
@@ -78,7 +81,12 @@ impl Centre {
             // What is not wanted any more costs no token.
             let Some((asked, leg)) = self.build(now, &creation) else { continue };
             match self.creations.take(now.mono) {
-                Ok(()) => self.ask(Request::Create { asked, call: Box::new(leg) }),
+                Ok(()) => {
+                    if let Some(call) = self.calls.get_mut(&asked.call) {
+                        call.asking += 1;
+                    }
+                    self.ask(Request::Create { asked, call: Box::new(leg) });
+                }
                 Err(next) => {
                     self.create_at = Some(next);
                     self.put_back(creation);
@@ -99,7 +107,8 @@ impl Centre {
         let (pass, public_url) = (&self.settings.pass, &self.settings.public_url);
         match creation {
             Creation::Agent(id) => {
-                let call = self.calls.get(id).filter(|call| call.ring == Ring::Asked)?;
+                let waits = |call: &&Call| call.ring == Ring::Asked && call.caller().is_some_and(|who| !who.is_over());
+                let call = self.calls.get(id).filter(waits)?;
                 let flow = call.flow.as_ref()?;
                 let Target::Agent(endpoint) = &flow.target else { return None };
                 let asked = Tag { call: id.clone(), role: Role::Agent, hears: None };
@@ -107,7 +116,7 @@ impl Centre {
                 Some((asked.clone(), plan::agent_leg(flow, endpoint, &asked, public_url, from)))
             }
             Creation::Outbound(id) => {
-                let leg = self.calls.get(id)?.outbound.clone()?;
+                let leg = self.calls.get(id).filter(|call| !call.over)?.outbound.clone()?;
                 Some((Tag { call: id.clone(), role: Role::Caller, hears: None }, *leg))
             }
             Creation::Listener(id, hears) => {
@@ -122,18 +131,23 @@ impl Centre {
                     epoch: call.opened.wall,
                 };
                 let name = plan::conversation_name(call.flow.as_deref(), id);
+                let place = call.elsewhere(hears.as_ref()).map_or(Place::Named(&name), Place::Elsewhere);
                 let asked = Tag { call: id.clone(), role, hears: hears.clone() };
-                let leg = plan::listener_leg(&name, pass, heard, &asked, public_url, token.as_str(), now.wall);
+                let leg = plan::listener_leg(place, pass, heard, &asked, public_url, token.as_str(), now.wall);
                 Some((asked, leg))
             }
         }
     }
 
-    pub(super) fn on_created(&mut self, now: Now, asked: &Asked, outcome: Outcome<CallCreated>) {
+    /// What became of a creation.
+    pub fn created(&mut self, now: Now, asked: &Asked, outcome: Outcome<CallCreated>) {
+        if let Some(call) = self.calls.get_mut(&asked.call) {
+            call.asking = call.asking.saturating_sub(1);
+        }
         let created = match outcome {
             Outcome::Done(created) => created,
             Outcome::Limited(after) => {
-                let until = now.mono + after.unwrap_or(LIMITED_FOR);
+                let until = now.mono + after.map_or(LIMITED_FOR, |after| after.min(LIMITED_MAX));
                 self.creations.hold(until);
                 self.create_at = Some(self.create_at.map_or(until, |at| at.max(until)));
                 let call = asked.call.clone();
@@ -155,7 +169,11 @@ impl Centre {
         }
         let conversation = created.conversation_uuid.get().and_then(|id| ConversationId::parse(id).ok());
         self.heard(now, &asked.call.clone(), |centre, call| {
-            centre.admit(now, call, &leg, asked.role.clone(), asked.hears.clone());
+            if !centre.admit(now, call, &leg, asked.role.clone(), asked.hears.clone()) {
+                // It could not be hung up later.
+                centre.ask(Request::HangUp { leg: leg.clone(), region: None });
+                return centre.refused(now, call, asked, "too_many_legs");
+            }
             if let Some(who) = call.participant(&leg) {
                 who.vonage_conversation = who.vonage_conversation.take().or(conversation);
             }
@@ -169,66 +187,85 @@ impl Centre {
         let (role, hears) = (who.role.clone(), who.hears.clone());
         match role {
             Role::Agent => {
-                if call.ring == Ring::Asked {
-                    call.ring = Ring::Made;
-                }
-                // The caller did not wait.
-                if call.caller().is_none_or(Participant::is_over) {
+                // The caller did not wait, or was told already that nobody comes.
+                if call.ring == Ring::GivenUp || call.caller().is_none_or(Participant::is_over) {
                     self.hang_up(call, leg);
+                } else {
+                    (call.ring, call.ring_by) = (Ring::Made, None);
                 }
             }
             Role::Listener | Role::Mixed => {
-                let step = call.ears.made(hears.as_ref(), leg);
-                self.take(now, call, step);
+                let steps = call.ears.made(hears.as_ref(), leg);
+                self.take(now, call, steps);
             }
-            Role::Caller | Role::Other(_) => {}
+            Role::Caller => {
+                call.outbound = None;
+                if call.over {
+                    self.hang_up(call, leg);
+                } else if let (Some(flow), false) = (&call.flow, call.deaf)
+                    && flow.target == Target::Socket
+                {
+                    call.ears.expect(leg, &role, now.mono);
+                }
+            }
+            Role::Other(_) => {}
         }
     }
 
     fn not_created(&mut self, now: Now, asked: &Asked, reason: &'static str) {
-        self.heard(now, &asked.call.clone(), |centre, call| match asked.role {
+        self.heard(now, &asked.call.clone(), |centre, call| centre.refused(now, call, asked, reason));
+    }
+
+    /// A leg of ours is not to be had.
+    fn refused(&mut self, now: Now, call: &mut Call, asked: &Asked, reason: &'static str) {
+        match asked.role {
             Role::Listener | Role::Mixed => {
-                let steps = call.ears.failed(asked.hears.as_ref(), None, reason, now.mono, centre.patience());
-                centre.take(now, call, steps);
+                let steps = call.ears.failed(asked.hears.as_ref(), None, reason, now.mono, self.patience());
+                self.take(now, call, steps);
             }
-            _ => {
-                let body = CallFailed {
-                    participant: None,
-                    role: asked.role.to_string(),
-                    at: now.wall.to_string(),
-                    status: reason.to_owned(),
-                    detail: None,
-                    sip_code: None,
-                };
-                centre.emit(now, call, Body::CallFailed(body));
-                if asked.role == Role::Agent {
-                    centre.tell_unreached(call);
-                } else {
-                    call.over = true;
-                }
+            Role::Agent | Role::Other(_) => self.no_agent(now, call, reason),
+            Role::Caller => {
+                self.unmade(now, call, &asked.role, reason);
+                call.outbound = None;
+                call.over = true;
             }
-        });
+        }
+    }
+
+    /// Says that a leg was never made.
+    fn unmade(&mut self, now: Now, call: &mut Call, role: &Role, reason: &str) {
+        let body = CallFailed {
+            participant: None,
+            role: role.to_string(),
+            at: now.wall.to_string(),
+            status: reason.to_owned(),
+            detail: None,
+            sip_code: None,
+        };
+        self.emit(now, call, Body::CallFailed(body));
     }
 
     /// Rings the agent, once.
     pub(super) fn ring(&mut self, now: Now, call: &mut Call) {
-        let to_agent = call.flow.as_ref().is_some_and(|flow| matches!(flow.target, Target::Agent(_)));
-        if !to_agent || call.ring != Ring::NotYet {
+        let Some(flow) = call.flow.as_ref().filter(|flow| matches!(flow.target, Target::Agent(_))) else { return };
+        if call.ring != Ring::NotYet {
             return;
         }
+        call.ring_by = Some(now.mono + Duration::from_secs(flow.ring_s.max(1).into()));
         call.ring = Ring::Asked;
         if let Err(reason) = self.want(now, Creation::Agent(call.id.clone())) {
-            let body = CallFailed {
-                participant: None,
-                role: Role::Agent.to_string(),
-                at: now.wall.to_string(),
-                status: reason.to_owned(),
-                detail: None,
-                sip_code: None,
-            };
-            self.emit(now, call, Body::CallFailed(body));
-            self.tell_unreached(call);
+            self.no_agent(now, call, reason);
         }
+    }
+
+    /// The agent's leg could not be made.
+    pub(super) fn no_agent(&mut self, now: Now, call: &mut Call, reason: &str) {
+        // Where the reply was lost and the leg is there, its own webhooks say how it fares.
+        if call.ring != Ring::Asked {
+            return;
+        }
+        self.unmade(now, call, &Role::Agent, reason);
+        self.tell_unreached(call);
     }
 
     /// Tells the caller, once, that nobody will come.
@@ -236,7 +273,7 @@ impl Centre {
         if call.ring == Ring::GivenUp {
             return;
         }
-        call.ring = Ring::GivenUp;
+        (call.ring, call.ring_by) = (Ring::GivenUp, None);
         let (Some(flow), Some(caller)) = (&call.flow, call.caller()) else { return };
         if caller.is_over() {
             return;
@@ -246,11 +283,22 @@ impl Centre {
         self.ask(request);
     }
 
-    /// Learns who is in a call, and remembers it for the leg's webhooks.
+    /// Learns who is in a call, and remembers it for the leg's webhooks. None beyond the bound.
     pub(super) fn admit(&mut self, now: Now, call: &mut Call, leg: &LegId, role: Role, hears: Option<LegId>) -> bool {
+        let ours = role.is_ours();
+        // A socket of ours that was taken for somebody, when its reply came later than could be.
+        if let Some(who) = call.participant(leg).filter(|who| ours && !who.role.is_ours()) {
+            (who.role, who.hears) = (role, hears);
+            let steps = call.ears.left(leg);
+            self.take(now, call, steps);
+            return true;
+        }
         let entered = call.enter(leg, role, hears, now, &self.settings.limits);
         if entered {
+            call.strangers.retain(|stranger| !ours || stranger.leg != *leg);
             self.legs.insert(leg.clone(), call.id.clone());
+        } else if !ours {
+            call.remarks.insert("unheard");
         }
         entered
     }

@@ -1,8 +1,8 @@
 //! Every call that this gateway follows.
 //!
-//! Here: the map of calls and who is in which, what comes in and what goes out. What a
-//! webhook means is in `webhooks`, what is asked of Vonage in `asks`, what time brings in
-//! `time`.
+//! Here: the map of calls and who is in which. What comes out is in `io`; which call a
+//! webhook is about, and its answer, in `webhooks`; what follows from what it says in
+//! `facts`; what is asked of Vonage in `asks`; what time brings in `time`.
 //!
 //! ```text
 //!               answer, event          REST outcome        media leg up, over
@@ -14,125 +14,28 @@
 //! ```
 
 mod asks;
+mod facts;
+mod io;
 mod time;
+mod view;
 mod webhooks;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
+pub use self::io::{Asked, Now, Outcome, Output, Request, UnknownCall};
+pub use self::view::{CallView, Footprint};
 use super::bucket::Bucket;
 use super::call::{Call, CallState, MediaLeg};
 use super::listening::{Patience, Said, Step};
-use super::plan::Tag;
-use super::record::record;
-use super::role::Role;
 use super::settings::Settings;
+use crate::event::Body;
 use crate::event::body::LegEnded;
-use crate::event::call::{CallCapture, CallListening, CallRecord};
-use crate::event::{Body, Event};
-use crate::types::{ConversationId, LegId, Moment, Speaker, WallTime};
-use crate::vonage::ncco::Ncco;
-use crate::vonage::rest_types::{self, CallCreated, CreateCall};
+use crate::event::call::{CallCapture, CallListening};
+use crate::types::{ConversationId, LegId, Moment, Speaker};
 
-/// The moment at which something happens, on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Monotonic.
-    pub mono: Moment,
-    /// UTC.
-    pub wall: WallTime,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Output {
-    /// Publish.
-    Emit(Event),
-    /// Ask Vonage; the outcome of a creation or poll comes back.
-    Ask(Request),
-    /// The call is over: its pause, if any, is to be forgotten.
-    Forget(ConversationId),
-    /// Nothing to do until there is input or this moment comes.
-    Idle {
-        /// When to call [`Centre::on_time`].
-        until: Option<Moment>,
-    },
-}
-
-/// Something to ask of the Voice API. `region` is the REST base where the leg lives, as a
-/// webhook told: the client decides whether it may be trusted.
-#[derive(Debug)]
-pub enum Request {
-    /// Make a leg. Answer with [`Centre::created`].
-    Create {
-        /// For whom, as in the leg's event URL.
-        asked: Asked,
-        /// The leg.
-        call: Box<CreateCall>,
-    },
-    /// End a leg.
-    HangUp {
-        /// The leg.
-        leg: LegId,
-        /// Where it lives.
-        region: Option<String>,
-    },
-    /// Have a leg go on with another NCCO.
-    Transfer {
-        /// The leg.
-        leg: LegId,
-        /// Where it lives.
-        region: Option<String>,
-        /// What is next.
-        ncco: Ncco,
-    },
-    /// Look a leg up. Answer with [`Centre::polled`].
-    Poll {
-        /// Our call.
-        call: ConversationId,
-        /// The leg.
-        leg: LegId,
-        /// Where it lives.
-        region: Option<String>,
-    },
-}
-
-/// Whom a leg was asked for.
-pub type Asked = Tag;
-
-/// What became of a request.
-#[derive(Debug)]
-pub enum Outcome<T> {
-    /// It was done.
-    Done(T),
-    /// Not now: too many requests. Not before this has passed, where it was told.
-    Limited(Option<Duration>),
-    /// The leg is not known.
-    Gone,
-    /// It was not done, for this reason in one word.
-    Failed(&'static str),
-}
-
-/// A call that is not followed here, or not any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no such call here")]
-pub struct UnknownCall;
-
-/// A call as our API shows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CallView {
-    /// Its id: `conversation` in events.
-    pub id: ConversationId,
-    /// How far it is.
-    pub state: CallState,
-    /// Whether capture is paused.
-    pub paused: bool,
-    /// Legs that can be commanded now: people who have not left, with their region.
-    pub live: Vec<(LegId, Role, Option<String>)>,
-    /// Its record so far.
-    pub record: CallRecord,
-}
+/// The `reason` of a media leg that the other side closed in good order.
+const IN_ORDER: &str = "hangup";
 
 /// What waits for a token of the creation limit.
 #[derive(Debug)]
@@ -153,6 +56,8 @@ pub struct Centre {
     /// Which call Vonage's own conversations belong to.
     conversations: HashMap<ConversationId, ConversationId>,
     schedule: BTreeSet<(Moment, ConversationId)>,
+    /// Calls that are over and remembered, since when.
+    closed: BTreeSet<(Moment, ConversationId)>,
     /// People first: they wait, listeners only miss something.
     urgent: VecDeque<Creation>,
     listeners: VecDeque<Creation>,
@@ -177,6 +82,7 @@ impl Centre {
             legs: HashMap::new(),
             conversations: HashMap::new(),
             schedule: BTreeSet::new(),
+            closed: BTreeSet::new(),
             urgent: VecDeque::new(),
             listeners: VecDeque::new(),
             create_at: None,
@@ -201,11 +107,15 @@ impl Centre {
         participant: Option<&LegId>,
     ) {
         self.heard(now, call, |centre, call| {
-            if call.media.len() < centre.settings.limits.participants_max * 2 {
-                let (leg, speaker, participant) = (leg.clone(), speaker.clone(), participant.cloned());
+            // Who a call of ours is for was not known by its leg when its socket was written down.
+            let caller = || call.caller().map(|who| who.id.clone());
+            let participant = participant.cloned().or_else(|| caller().filter(|_| *speaker == Speaker::Caller));
+            let room = centre.settings.limits.participants_max * 2;
+            if call.media.len() < room && call.media.iter().all(|known| known.leg != *leg) {
+                let (leg, speaker, participant) = (leg.clone(), speaker.clone(), participant.clone());
                 call.media.push(MediaLeg { leg, speaker, participant, over: false, ended: None });
             }
-            let steps = call.ears.connected(participant, leg);
+            let steps = call.ears.connected(participant.as_ref(), leg);
             centre.take(now, call, steps);
         });
     }
@@ -213,15 +123,12 @@ impl Centre {
     /// A media leg is over. `ended` closes its ledger; none where it died before it could.
     pub fn media_ended(&mut self, now: Now, call: &ConversationId, leg: &LegId, ended: Option<&LegEnded>) {
         self.heard(now, call, |centre, call| {
+            let in_order = ended.is_some_and(|ended| ended.reason == IN_ORDER);
             if let Some(media) = call.media.iter_mut().find(|media| media.leg == *leg) {
                 media.over = true;
                 media.ended = ended.cloned();
             }
-            let steps = if call.is_live() {
-                call.ears.disconnected(leg, now.mono, centre.patience())
-            } else {
-                call.ears.all_left()
-            };
+            let steps = call.ears.disconnected(leg, in_order, now.mono, centre.patience());
             centre.take(now, call, steps);
         });
     }
@@ -239,36 +146,16 @@ impl Centre {
         paused: bool,
         reason: Option<String>,
     ) -> Result<bool, UnknownCall> {
+        self.calls.get(call).filter(|call| call.state != CallState::Closed).ok_or(UnknownCall)?;
         let mut changed = false;
-        let open = self.calls.get(call).is_some_and(|call| call.state != CallState::Closed);
         self.with(now, call, |centre, call| {
             changed = call.pause(now.wall, paused, &centre.settings.limits);
-            if changed && open {
+            if changed {
                 let body = CallCapture { paused, at: now.wall.to_string(), reason };
                 centre.emit(now, call, Body::CallCapture(body));
             }
         });
-        if open { Ok(changed) } else { Err(UnknownCall) }
-    }
-
-    /// A call as our API shows it.
-    #[must_use]
-    pub fn view(&self, call: &ConversationId, now: WallTime) -> Option<CallView> {
-        self.calls.get(call).map(|call| view(call, now))
-    }
-
-    /// Every call, newest first.
-    #[must_use]
-    pub fn views(&self, now: WallTime) -> Vec<CallView> {
-        let mut calls: Vec<_> = self.calls.values().collect();
-        calls.sort_by(|a, b| (b.opened.wall, &b.id).cmp(&(a.opened.wall, &a.id)));
-        calls.into_iter().map(|call| view(call, now)).collect()
-    }
-
-    /// Calls that are not over.
-    #[must_use]
-    pub fn live_calls(&self) -> usize {
-        self.calls.values().filter(|call| call.state == CallState::Open).count()
+        Ok(changed)
     }
 
     // --- inner ------------------------------------------------------------
@@ -291,7 +178,6 @@ impl Centre {
         // Taken out for the time, so that call and centre can both be changed.
         let Some(mut call) = self.calls.remove(id) else { return };
         act(self, &mut call);
-        call.looked_at = now.mono;
         self.settle(now, &mut call);
         let due = self.due(&call);
         if due != call.due {
@@ -322,8 +208,7 @@ impl Centre {
 
     /// Forgets the call that was over first.
     fn evict(&mut self) -> bool {
-        let over = self.calls.values().filter(|call| call.state == CallState::Closed);
-        let oldest = over.min_by_key(|call| call.closing_since).map(|call| call.id.clone());
+        let oldest = self.closed.first().map(|(_, id)| id.clone());
         oldest.inspect(|id| self.forget(id)).is_some()
     }
 
@@ -332,17 +217,28 @@ impl Centre {
         if let Some(due) = call.due {
             self.schedule.remove(&(due, id.clone()));
         }
+        self.closed.remove(&(call.closing_since, id.clone()));
+        // What another call has taken over since is that call's.
         for who in &call.participants {
-            self.legs.remove(&who.id);
+            if self.legs.get(&who.id) == Some(id) {
+                self.legs.remove(&who.id);
+            }
         }
         for conversation in call.aliases.iter().chain([id]) {
-            self.conversations.remove(conversation);
+            if self.conversations.get(conversation) == Some(id) {
+                self.conversations.remove(conversation);
+            }
         }
     }
 
+    /// Publishes. That the call began is said before anything else is said of it.
     fn emit(&mut self, now: Now, call: &mut Call, body: Body) {
+        if !call.started && call.direction.as_deref() != Some("outbound") {
+            call.remarks.insert("no_answer_webhook");
+        }
+        let started = call.start(now, call.opened.wall, Default::default());
         let event = call.write(now, body);
-        self.out.push_back(Output::Emit(event));
+        self.out.extend(started.into_iter().chain([event]).map(Output::Emit));
     }
 
     fn ask(&mut self, request: Request) {
@@ -392,29 +288,5 @@ impl Centre {
             None => None,
         };
         self.ask(Request::HangUp { leg: leg.clone(), region });
-    }
-}
-
-fn view(call: &Call, now: WallTime) -> CallView {
-    let live = call.people().filter(|who| !who.is_over());
-    CallView {
-        id: call.id.clone(),
-        state: call.state,
-        paused: call.is_paused(),
-        live: live.map(|who| (who.id.clone(), who.role.clone(), who.region.clone())).collect(),
-        record: record(call, now),
-    }
-}
-
-/// The outcome of a poll or creation, for the shell.
-impl Centre {
-    /// What became of a creation.
-    pub fn created(&mut self, now: Now, asked: &Asked, outcome: Outcome<CallCreated>) {
-        self.on_created(now, asked, outcome);
-    }
-
-    /// What a poll found.
-    pub fn polled(&mut self, now: Now, call: &ConversationId, leg: &LegId, outcome: Outcome<Box<rest_types::Call>>) {
-        self.on_polled(now, call, leg, outcome);
     }
 }

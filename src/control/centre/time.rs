@@ -1,6 +1,10 @@
 //! What time brings: sockets that did not come, legs of which nothing was heard, calls
 //! that can be closed, and calls that can be forgotten.
 
+use std::time::Duration;
+
+use super::asks::LIMITED_MAX;
+use super::facts::Learned;
 use super::{Centre, Now, Outcome, Output, Request};
 use crate::control::call::{Call, CallState};
 use crate::control::participant::{Bill, Source};
@@ -12,6 +16,8 @@ use crate::vonage::webhook::{Status, time};
 
 /// How often in a row the API may not know a leg before we believe it.
 const MISSES_MAX: u32 = 2;
+/// Shortest time between two questions after one leg.
+const SWEEP_MIN: Duration = Duration::from_secs(1);
 
 impl Centre {
     /// Does what has become due.
@@ -48,9 +54,12 @@ impl Centre {
         }
         let steps = call.ears.expire(now.mono, self.patience());
         self.take(now, call, steps);
+        if call.ring_by.is_some_and(|by| by <= now.mono) {
+            self.no_agent(now, call, "timeout");
+        }
         self.name_strangers(now, call);
         self.sweep(now, call);
-        if now.mono >= call.news_at + self.settings.limits.silent_max {
+        if now.mono >= self.silent_at(call) {
             call.remarks.insert("silent");
             call.over = true;
         }
@@ -70,15 +79,26 @@ impl Centre {
         }
     }
 
+    /// When a call of which nothing is heard is over. One that is listened to is not silent.
+    fn silent_at(&self, call: &Call) -> Moment {
+        let limits = &self.settings.limits;
+        if call.media.iter().any(|leg| !leg.over) {
+            return Moment(u64::MAX);
+        }
+        // Nobody is known, so nobody can be asked after.
+        let empty = call.people().next().is_none() && call.outbound.is_none();
+        call.news_at + if empty { limits.linger_max.min(limits.silent_max) } else { limits.silent_max }
+    }
+
     /// Asks after legs of which nothing was heard.
     fn sweep(&mut self, now: Now, call: &mut Call) {
-        if !self.settings.has_api {
+        if !self.settings.has_api || now.mono < call.poll_at {
             return;
         }
-        let after = self.settings.limits.sweep_after;
+        let after = self.sweep_after();
         for who in call.participants.iter_mut().filter(|who| !who.is_over() && now.mono >= who.news_at + after) {
-            // Without a token it is asked after a little later.
-            if self.polls.take(now.mono).is_err() {
+            if let Err(next) = self.polls.take(now.mono) {
+                call.poll_at = next;
                 break;
             }
             who.news_at = now.mono;
@@ -87,54 +107,70 @@ impl Centre {
         }
     }
 
-    pub(super) fn on_polled(
-        &mut self,
-        now: Now,
-        call: &ConversationId,
-        leg: &LegId,
-        outcome: Outcome<Box<rest_types::Call>>,
-    ) {
+    fn sweep_after(&self) -> Duration {
+        self.settings.limits.sweep_after.max(SWEEP_MIN)
+    }
+
+    /// What a poll found.
+    pub fn polled(&mut self, now: Now, call: &ConversationId, leg: &LegId, outcome: Outcome<Box<rest_types::Call>>) {
         let found = match outcome {
             Outcome::Done(found) => Some(found),
             Outcome::Gone => None,
             Outcome::Limited(after) => {
-                return self.polls.hold(now.mono + after.unwrap_or(self.settings.limits.sweep_after));
+                let after = after.unwrap_or(self.settings.limits.sweep_after);
+                return self.polls.hold(now.mono + after.min(LIMITED_MAX));
             }
             // The next sweep asks again.
             Outcome::Failed(_) => return,
         };
         self.heard(now, call, |centre, call| {
-            let Some(who) = call.participant(leg) else { return };
+            let heard = call.participants.iter().any(|who| who.id == *leg && call.is_connected(who));
+            let Some(who) = call.participant(leg).filter(|who| !who.is_over()) else { return };
             let Some(found) = found else {
-                who.misses += 1;
-                if who.misses >= MISSES_MAX && !who.is_over() {
-                    who.source = Source::Lost;
-                    centre.learn(now, call, leg, &Status::Completed, now.wall, Bill::default(), None);
+                // A leg that a socket hears is there, whatever the region that was asked knows.
+                who.misses += u32::from(!heard);
+                if who.misses >= MISSES_MAX {
+                    let news = Learned { at: now.wall, bill: Bill::default(), source: Source::Lost };
+                    centre.learn(now, call, leg, &Status::Completed, news, None);
                 }
                 return;
             };
             who.misses = 0;
-            let moved_to = found.conversation_uuid.get().and_then(|id| ConversationId::parse(id).ok());
-            let moved = moved_to.filter(|to| who.vonage_conversation.as_ref().is_some_and(|known| known != to));
-            if let Some(to) = moved {
-                centre.moved(now, call, leg, Some(to), now.wall);
-            }
-            let Some(status) = found.status.get() else { return };
-            let at = match status {
-                Status::Completed => time(&found.end_time),
-                _ => time(&found.start_time),
-            };
-            if let Some(who) = call.participant(leg)
-                && !who.states.contains_key(status.as_str())
-            {
-                who.source = Source::Poll;
-            }
-            centre.learn(now, call, leg, status, at.unwrap_or(now.wall), Bill::from(&*found), None);
+            centre.found(now, call, leg, &found);
         });
+    }
+
+    fn found(&mut self, now: Now, call: &mut Call, leg: &LegId, found: &rest_types::Call) {
+        let Some(status) = found.status.get() else { return };
+        let at = match status {
+            Status::Completed => time(&found.end_time),
+            _ => time(&found.start_time),
+        };
+        let news = Learned { at: at.unwrap_or(now.wall), bill: Bill::from(found), source: Source::Poll };
+        self.learn(now, call, leg, status, news, None);
+        let to = found.conversation_uuid.get().and_then(|id| ConversationId::parse(id).ok());
+        let aliases = call.aliases.clone();
+        let Some(who) = call.participant(leg).filter(|who| !who.is_over()) else { return };
+        if let (true, Some(to)) = (who.answered(), to) {
+            // Told only where it went in: whether the API tells more than where a leg began is unconfirmed.
+            let known = who.vonage_conversation.get_or_insert_with(|| to.clone());
+            if !who.joined && (*known != to || aliases.contains(&to)) {
+                who.source = who.source.max(Source::Poll);
+                self.moved(now, call, leg, Some(to), now.wall);
+            }
+        }
+        if call.participant(leg).is_some_and(|who| std::mem::take(&mut who.hung_up)) {
+            // That its end was asked for got lost.
+            self.hang_up(call, leg);
+        }
     }
 
     /// Closes a call that everybody has left, and publishes its record when nothing more is awaited.
     pub(super) fn settle(&mut self, now: Now, call: &mut Call) {
+        if call.state == CallState::Closing && call.is_live() {
+            // Somebody came as the others left.
+            call.state = CallState::Open;
+        }
         if call.state == CallState::Open && !call.is_live() {
             call.state = CallState::Closing;
             call.closing_since = now.mono;
@@ -152,11 +188,11 @@ impl Centre {
     /// The record, once.
     fn finish(&mut self, now: Now, call: &mut Call) {
         let body = record(call, now.wall);
-        self.say_started(now, call);
         self.emit(now, call, Body::CallRecord(Box::new(body)));
         call.state = CallState::Closed;
         call.closing_since = now.mono;
         call.outbound = None;
+        self.closed.insert((now.mono, call.id.clone()));
         self.out.push_back(Output::Forget(call.id.clone()));
     }
 
@@ -173,17 +209,12 @@ impl Centre {
             CallState::Closed => Some(call.closing_since + limits.remember),
             CallState::Closing => Some(self.close_at(call)),
             CallState::Open => {
-                let sweep = call
-                    .participants
-                    .iter()
-                    .filter(|who| self.settings.has_api && !who.is_over())
-                    .map(|who| who.news_at + limits.sweep_after)
-                    .min();
-                let stranger = call.strangers.first().map(|stranger| stranger.seen + limits.linger);
-                let silent = call.news_at + limits.silent_max;
-                // A poll that found no token is not due at once again.
-                let sweep = sweep.map(|at| at.max(call.looked_at + limits.linger));
-                [sweep, stranger, Some(silent), call.ears.deadline(self.patience())].into_iter().flatten().min()
+                let followed = call.participants.iter().filter(|who| self.settings.has_api && !who.is_over());
+                let sweep = followed.map(|who| who.news_at + self.sweep_after()).min();
+                let sweep = sweep.map(|at| at.max(call.poll_at));
+                let stranger = call.strangers.iter().map(|stranger| self.name_at(call, stranger)).min();
+                let silent = Some(self.silent_at(call));
+                [sweep, stranger, silent, call.ring_by, call.ears.deadline(self.patience())].into_iter().flatten().min()
             }
         }
     }

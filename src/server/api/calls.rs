@@ -30,7 +30,7 @@ pub(super) async fn list(
 ) -> Result<Json<CallList>, Problem> {
     let from = asked.from.as_deref().and_then(|from| chrono::DateTime::parse_from_rfc3339(from).ok());
     let from = from.map(|from| from.timestamp_micros());
-    let mut calls = gateway.controller.views().into_iter().filter(|view| {
+    let mut calls = gateway.controller.views().filter(|view| {
         let begun = chrono::DateTime::parse_from_rfc3339(&view.record.started).map(|at| at.timestamp_micros());
         asked.status.is_none_or(|status| status == state(view))
             && from.is_none_or(|from| begun.is_ok_and(|at| at >= from))

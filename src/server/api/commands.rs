@@ -35,6 +35,7 @@ type Meant = (LegId, Option<String>);
 pub(super) async fn hang_up(State(gateway): Shared, Path(id): Path<String>, Checked(asked): Checked<HangUp>) -> Done {
     let (api, legs) = meant(&gateway, &id, asked.leg.as_deref(), asked.speaker.as_deref())?;
     for (leg, region) in &legs {
+        // One leg's end may have taken this one along, which is as good.
         done(api.hang_up(leg.as_str(), region.as_deref()).await)?;
     }
     Ok(StatusCode::NO_CONTENT)

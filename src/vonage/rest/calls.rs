@@ -74,9 +74,12 @@ impl Client {
         self.send::<serde_json::Value>(request, region, "nothing, or JSON").await.map(|_| ())
     }
 
-    /// Ends a leg.
+    /// Ends a leg; done too where there is none any more.
     pub async fn hang_up(&self, leg: &str, region: Option<&str>) -> Result<(), RestError> {
-        self.modify(leg, &ModifyCall::command(CallCommand::Hangup), region).await
+        match self.modify(leg, &ModifyCall::command(CallCommand::Hangup), region).await {
+            Err(RestError::NotFound { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     /// Others no longer hear the leg.

@@ -377,6 +377,13 @@ async fn a_hang_up_that_comes_too_early_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_leg_that_is_over_is_as_good_as_hung_up() {
+    let fake = Fake::new([Act::status(404), Act::status(404)]).await;
+    fake.client().hang_up(LEG, None).await.unwrap();
+    assert_eq!(fake.client().mute(LEG, None).await.unwrap_err().class(), "not_found");
+}
+
+#[tokio::test]
 async fn who_is_silent_or_slow_is_given_up() {
     for act in [|| Act::Hang, || Act::Drip] {
         let fake = Fake::new((0..9).map(|_| act())).await;

@@ -153,6 +153,11 @@ static VALIDATORS: LazyLock<BTreeMap<&str, jsonschema::Validator>> = LazyLock::n
     all.into_iter().map(|event| (event.kind, jsonschema::validator_for(&event.schema).unwrap())).collect()
 });
 
+/// Whether an event is of the controller's record of a call, as opposed to a media leg's.
+pub fn is_call(event: &Value) -> bool {
+    kind(event).starts_with("call.")
+}
+
 /// Holds one event, in structured mode, against the contract.
 pub fn check_contract(event: &Value) {
     for (name, expected) in [("specversion", "1.0"), ("datacontenttype", "application/json")] {
@@ -164,8 +169,8 @@ pub fn check_contract(event: &Value) {
     let (leg, seq) = (text(event, "/subject"), number(event, "/seq"));
     let sub = event.get("sub").map_or(String::new(), |sub| format!(".{sub}"));
     assert_eq!(text(event, "/id"), format!("{leg}:{seq}{sub}"), "{event}");
-    for (envelope, data) in [("/subject", "/data/leg"), ("/partitionkey", "/data/conversation"), ("/seq", "/data/seq")]
-    {
+    let subject = if is_call(event) { "/data/call" } else { "/data/leg" };
+    for (envelope, data) in [("/subject", subject), ("/partitionkey", "/data/conversation"), ("/seq", "/data/seq")] {
         assert_eq!(event.pointer(envelope), event.pointer(data), "{envelope} and {data} differ in {event}");
     }
     assert!(chrono::DateTime::parse_from_rfc3339(text(event, "/time")).is_ok(), "the time is not RFC 3339 in {event}");
@@ -189,6 +194,11 @@ pub fn check_all(events: &[Value]) {
         let expected: Vec<_> = (1..=durable.len() as u64).collect();
         assert_eq!(seqs, expected, "seq of leg {leg} has gaps or is out of order");
         let kinds: Vec<_> = durable.iter().map(|event| kind(event)).collect();
+        if is_call(durable[0]) {
+            assert_eq!(kinds.first(), Some(&"call.started.v1"), "call {leg}: {kinds:?}");
+            assert_eq!(kinds.iter().filter(|kind| **kind == "call.record.v1").count(), 1, "call {leg}: {kinds:?}");
+            continue;
+        }
         assert_eq!(kinds.first(), Some(&"leg.started.v1"), "leg {leg}: {kinds:?}");
         assert_eq!(kinds.last(), Some(&"leg.ended.v1"), "leg {leg}: {kinds:?}");
         for once in ["leg.started.v1", "leg.ended.v1"] {

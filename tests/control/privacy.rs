@@ -1,0 +1,68 @@
+//! What a pause keeps out of the events.
+
+use serde_json::{Value, json};
+use sidetone::event::Body;
+
+use crate::desk::{CALLER, CON, Desk, to_agent, wall};
+
+const CARD: &str = "4111111111111111";
+
+fn keys(desk: &Desk, at_s: u64) -> Value {
+    let at = wall(desk.now + std::time::Duration::from_secs(at_s)).to_string();
+    json!({"uuid": CALLER, "conversation_uuid": CON, "timestamp": at, "from": "447700900000", "to": "442079460000",
+        "dtmf": {"digits": CARD, "timed_out": false}, "speech": {"results": [{"text": "four one", "confidence": "0.9"}]}})
+}
+
+fn leaked(desk: &Desk) -> usize {
+    desk.events.iter().filter(|event| String::from_utf8(event.to_structured()).unwrap().contains(CARD)).count()
+}
+
+#[test]
+fn keys_are_published_but_for_those_of_a_pause() {
+    let mut desk = Desk::new(to_agent());
+    desk.answer(CALLER, CON);
+    let webhook = keys(&desk, 0);
+    desk.hear(None, &webhook).unwrap();
+    assert_eq!(leaked(&desk), 1);
+    desk.pass_s(100);
+    desk.pause(CON, true).unwrap();
+    desk.pass_s(5);
+    for webhook in [
+        keys(&desk, 0),
+        json!({"uuid": CALLER, "conversation_uuid": CON, "payload": {"card": CARD}}),
+        json!({"uuid": CALLER, "conversation_uuid": CON, "status": "input", "dtmf": CARD}),
+    ] {
+        desk.hear(None, &webhook).unwrap();
+    }
+    let tag =
+        sidetone::control::Tag { call: crate::desk::con(CON), role: sidetone::control::Role::Caller, hears: None };
+    desk.hear(Some(&tag), &json!({"digits": CARD, "uuid": CALLER})).unwrap();
+    assert_eq!((leaked(&desk), desk.count("updated")), (1, 5));
+
+    // Pressed while paused, told when it was over.
+    desk.pass_s(5);
+    desk.pause(CON, false).unwrap();
+    desk.pass_s(3);
+    let webhook = keys(&desk, 0);
+    desk.hear(None, &webhook).unwrap();
+    assert_eq!(leaked(&desk), 1);
+    desk.pass_s(100);
+    let webhook = keys(&desk, 0);
+    desk.hear(None, &webhook).unwrap();
+    assert_eq!(leaked(&desk), 2);
+}
+
+#[test]
+fn a_pause_is_told_and_is_in_the_record() {
+    let mut desk = Desk::new(to_agent());
+    desk.answer(CALLER, CON);
+    desk.pass_s(5);
+    desk.pause(CON, true).unwrap();
+    desk.pass_s(5);
+    desk.hear(None, &json!({"recording_url": "https://api.nexmo.com/v1/files/1", "conversation_uuid": CON})).unwrap();
+    desk.status(None, CALLER, CON, "completed");
+    desk.pass_s(3);
+    let record = desk.record();
+    assert_eq!((record.paused.len(), record.paused[0].to.clone(), record.recordings[0].paused.len()), (1, None, 1));
+    assert!(desk.events.iter().any(|event| matches!(&event.body, Body::CallCapture(capture) if capture.paused)));
+}
