@@ -14,17 +14,17 @@
 
 use std::time::Duration;
 
+use self::child::{Child, Cpu};
 use self::driver::Driver;
-use self::process::{Child, Cpu};
 use self::server::Kind;
 use sidetone::types::Rate;
 
+#[path = "child.rs"]
+mod child;
 #[path = "demo_audio.rs"]
 mod demo_audio;
 #[path = "leg_cost/driver.rs"]
 mod driver;
-#[path = "leg_cost/process.rs"]
-mod process;
 #[path = "leg_cost/server.rs"]
 mod server;
 
@@ -83,7 +83,7 @@ fn main() {
         silence: speech / 2,
         speech,
     };
-    let Some(cores) = process::two_cores() else {
+    let Some(cores) = child::two_cores() else {
         println!("leg_cost needs two cores: one for the server, one for the driver");
         return;
     };
@@ -93,7 +93,7 @@ fn main() {
         size.rounds,
         size.silence,
         size.speech,
-        process::load()
+        child::load()
     );
     let mut visits = Vec::new();
     for round in 1..=size.rounds {
@@ -105,8 +105,8 @@ fn main() {
     report(&size, &visits);
 }
 
-fn visit(kind: Kind, size: &Size, cores: process::Cores) -> Visit {
-    let child = Child::start(kind, cores);
+fn visit(kind: Kind, size: &Size, cores: child::Cores) -> Visit {
+    let child = Child::start(&[server::ROLE, kind.name()], cores);
     let empty = child.rss_kib();
     let per_leg = || (child.rss_kib() - empty) / size.legs as f64;
     let mut driver = Driver::connect(&child.address, size.legs);
@@ -127,8 +127,8 @@ fn stretch(driver: &mut Driver, child: &Child, frames: Vec<driver::Frame>, lengt
     let each = |total: f64| total / played.frames as f64;
     Stretch {
         cpu: Cpu {
-            user: each(after.legs.user - before.legs.user),
-            system: each(after.legs.system - before.legs.system),
+            user: each(after.serving.user - before.serving.user),
+            system: each(after.serving.system - before.serving.system),
         },
         inference: each(after.inference - before.inference),
         late: played.late,

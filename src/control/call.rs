@@ -122,8 +122,6 @@ pub(super) struct Call {
     pub(super) aliases: Vec<ConversationId>,
     /// Vonage's id of the conversation that the flow names.
     pub(super) room: Option<ConversationId>,
-    /// Legs asked for of which Vonage has not said yet whether they are made.
-    pub(super) asking: usize,
     /// When the sweep, short of tokens, goes on.
     pub(super) poll_at: Moment,
     /// Whether there was no room to listen to it.
@@ -168,7 +166,6 @@ impl Call {
             strangers: Vec::new(),
             aliases: Vec::new(),
             room: None,
-            asking: 0,
             poll_at: Moment::default(),
             deaf: false,
             over: false,

@@ -92,7 +92,7 @@ pub(super) struct Ears {
     /// Whether separate sockets were given up.
     mixed: bool,
     moves: u32,
-    /// Whether somebody went unheard for a while between two sockets.
+    /// Whether somebody went unheard, if only between two sockets.
     gap: bool,
 }
 
@@ -310,6 +310,7 @@ impl Ears {
         let mut steps = vec![Step::Say(ear.said(Listening::None, Some(reason)))];
         steps.extend(ear.leg.take().map(Step::HangUp));
         let by_flow = ear.by_flow;
+        self.gap |= by_flow;
         if hears.is_some() && !by_flow {
             steps.extend(self.want_mixed(now));
         }
@@ -321,7 +322,7 @@ impl Ears {
         self.mixed
     }
 
-    /// Whether somebody went unheard for a while between two sockets.
+    /// Whether somebody went unheard, if only between two sockets.
     pub(super) fn has_gap(&self) -> bool {
         self.gap
     }

@@ -54,6 +54,8 @@ pub(super) enum News {
 pub(super) struct Participant {
     pub(super) id: LegId,
     pub(super) role: Role,
+    /// Whether nothing told its role: a tag or a reply may correct it.
+    pub(super) guessed: bool,
     /// Of one of our sockets: whom it hears; none is everybody.
     pub(super) hears: Option<LegId>,
     pub(super) address: Option<Private<String>>,
@@ -153,6 +155,7 @@ impl Participant {
         Self {
             id,
             role,
+            guessed: false,
             hears,
             address: None,
             region: None,
@@ -194,7 +197,9 @@ impl Participant {
 
     /// Whether it talked, or will.
     pub(super) fn answered(&self) -> bool {
-        self.joined || self.states.contains_key(Status::Answered.as_str())
+        // Time that is billed was talked, whatever was told of it.
+        let billed = self.bill.duration_s.is_some_and(|s| s > 0.0);
+        self.joined || billed || self.states.contains_key(Status::Answered.as_str())
     }
 
     /// How it ended: the reason it was not reached, before the mere end.

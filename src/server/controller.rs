@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{Clock, LegInfo, LegObserver, Legs};
-use crate::control::{CallView, Centre, Flow, Now, Outcome, Output, Request, Settings, Tag, UnknownCall};
+use crate::control::{CallState, CallView, Centre, Flow, Now, Outcome, Output, Request, Settings, Tag, UnknownCall};
 use crate::event::body::LegEnded;
 use crate::publish::Outbox;
 use crate::telemetry::VonageAsked;
@@ -135,7 +135,7 @@ impl Controller {
         reason: Option<&str>,
     ) -> Result<bool, UnknownCall> {
         // What is heard stops before it is said that it has, and goes on after.
-        if paused && self.view(call).is_some() {
+        if paused && self.state(call).is_some_and(|state| state != CallState::Closed) {
             self.legs.pause(call, reason.unwrap_or_default()).map_err(|_| UnknownCall)?;
         }
         let told = self.tell(|centre, now| centre.set_paused(now, call, paused, reason.map(str::to_owned)));
@@ -145,6 +145,12 @@ impl Controller {
             Ok(_) => {}
         }
         told
+    }
+
+    /// How far a call is; none where it is not followed here.
+    #[must_use]
+    pub fn state(&self, call: &ConversationId) -> Option<CallState> {
+        self.lock().centre.state(call)
     }
 
     /// A call as our API shows it.
@@ -213,7 +219,7 @@ impl Controller {
                     // Under the lock, so that events leave in the order of their numbers.
                     Output::Emit(event) => self.outbox.publish(event),
                     Output::Ask(request) => requests.push(request),
-                    Output::Forget(call) => self.legs.forget(&call),
+                    Output::Forget(call) => self.legs.end(&call),
                     Output::Idle { until } => break until,
                 }
             };

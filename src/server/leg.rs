@@ -283,6 +283,9 @@ impl Leg {
             let reason = &*reason;
             self.call.handle(now, if paused { Input::Pause { reason } } else { Input::Resume { reason } });
         }
+        if self.presence.has_ended() {
+            self.call.handle(now, Input::Close);
+        }
         match command {
             Command::Heed => {}
             Command::Play(playback) => self.call.handle(now, Input::Play(playback)),

@@ -26,7 +26,7 @@ pub const PAUSED_MAX: usize = 16_384;
 /// What a live leg can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Look whether the conversation is paused; any other command makes it look as well.
+    /// Look whether the conversation is paused, or over; any other command makes it look as well.
     Heed,
     /// Play this to the other party. [`LegHandle::play`] makes it.
     Play(Playback),
@@ -187,6 +187,8 @@ struct Room {
     legs: Vec<LegHandle>,
     /// Whether the state goes with the last leg.
     over: bool,
+    /// Whether its legs are to end.
+    ended: bool,
 }
 
 impl Room {
@@ -316,6 +318,23 @@ impl Legs {
         rooms.remove_unneeded(conversation);
     }
 
+    /// A conversation is over: its legs now are told to end, and the rest is
+    /// [forgotten](Legs::forget). Those that connect later are told when this is said again.
+    pub fn end(&self, conversation: &ConversationId) {
+        let mut rooms = self.rooms();
+        if let Some(room) = rooms.by_conversation.get_mut(conversation) {
+            (room.over, room.ended) = (true, true);
+            room.wake();
+        }
+        rooms.remove_unneeded(conversation);
+    }
+
+    /// Whether the legs of a conversation are to end.
+    #[must_use]
+    pub fn has_ended(&self, conversation: &ConversationId) -> bool {
+        self.rooms().by_conversation.get(conversation).is_some_and(|room| room.ended)
+    }
+
     /// A leg is here, or more is known of it.
     pub(super) fn put(&self, handle: LegHandle) {
         let mut rooms = self.rooms();
@@ -417,6 +436,20 @@ mod tests {
         legs.forget(&id("CON-2"));
         legs.forget(&id("CON-3"));
         assert_eq!((is_empty(&legs), legs.resume(&id("CON-2"), "x")), (true, 0));
+    }
+
+    #[test]
+    fn a_conversation_that_has_ended_tells_its_legs_however_busy() {
+        let legs = Legs::default();
+        let (a, mut to_a) = leg(&legs, "a", "CON-1");
+        let (b, _to_b) = leg(&legs, "b", "CON-2");
+        while b.try_send(Command::StopPlayback).is_ok() {}
+        assert!(!legs.has_ended(&id("CON-1")));
+        ["CON-1", "CON-2", "CON-3"].iter().for_each(|over| legs.end(&id(over)));
+        assert_eq!(to_a.try_recv(), Ok(Command::Heed));
+        assert_eq!(["CON-1", "CON-2", "CON-3"].map(|over| legs.has_ended(&id(over))), [true, true, false]);
+        [a, b].iter().for_each(|leg| legs.leave(&leg.info().id));
+        assert!(is_empty(&legs));
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Presence {
         self.gateway.directory.capture(&self.handle.info().conversation)
     }
 
+    /// Whether its conversation is over, so that it is to end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.gateway.directory.has_ended(&self.handle.info().conversation)
+    }
+
     /// A playback that it was told of is over, or was refused.
     pub(super) fn played(&self) {
         self.handle.played();

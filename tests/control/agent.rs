@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sidetone::control::{Asked, Outcome, Role};
 
-use crate::desk::{CALLER, CON, Desk, ROOM, leg, made, to_agent};
+use crate::desk::{CALLER, CON, Desk, ROOM, leg, made, status_of, to_agent};
 
 /// The caller is heard, and an agent is asked for.
 fn rung() -> (Desk, Asked) {
@@ -23,7 +23,9 @@ fn a_caller_whose_agent_does_not_come_is_told_once() {
         desk.status(Some(&agent), "leg-agent", "CON-a", "ringing");
         for status in [outcome, outcome, "completed", "completed"] {
             desk.pass_s(1);
-            desk.status(Some(&agent), "leg-agent", "CON-a", status);
+            let mut webhook = status_of("leg-agent", "CON-a", status, desk.now);
+            webhook["duration"] = "0".into();
+            desk.hear(Some(&agent), &webhook).unwrap();
         }
         assert_eq!(desk.transfers.iter().map(|(leg, _)| leg.clone()).collect::<Vec<_>>(), [leg(CALLER)], "{outcome}");
         assert_eq!(desk.count("failed"), usize::from(outcome != "completed"), "{outcome}");
@@ -42,6 +44,11 @@ fn an_agent_who_talked_and_left_leaves_nothing_to_be_told() {
     desk.transfer(Some(&agent), "leg-agent", "CON-a", ROOM);
     desk.status(Some(&agent), "leg-agent", "CON-a", "completed");
     desk.status(Some(&agent), "leg-agent", "CON-a", "answered");
+    assert!(desk.transfers.is_empty());
+    // All that we hear is its end, with the time that is billed.
+    let (mut desk, agent) = rung();
+    desk.made(&agent, "leg-agent");
+    desk.status(Some(&agent), "leg-agent", "CON-a", "completed");
     assert!(desk.transfers.is_empty());
 }
 

@@ -35,6 +35,7 @@ fn views_show_who_can_be_commanded() {
     let live: Vec<_> =
         view.live.iter().map(|(leg, role, region)| (leg.as_str(), role.as_str(), region.as_deref())).collect();
     assert_eq!(live, [(CALLER, "caller", Some("https://api-eu-3.vonage.com")), ("leg-agent", "agent", None)]);
+    assert_eq!((desk.centre.state(&con(CON)), desk.centre.state(&con("CON-none"))), (Some(view.state), None));
     assert_eq!((view.state.as_str(), view.paused, desk.centre.newest_first().len()), ("open", false, 1));
 }
 
@@ -42,8 +43,8 @@ fn views_show_who_can_be_commanded() {
 fn legs_beyond_the_bound_are_not_listened_to_and_ours_not_left_behind() {
     let mut desk = Desk::with([flow(Target::Conversation("room".into()))], |limits| limits.participants_max = 2);
     desk.caller_in();
-    desk.transfer(None, "leg-2", "CON-2", ROOM);
-    desk.transfer(None, "leg-3", "CON-3", ROOM);
+    desk.stranger("leg-2");
+    desk.stranger("leg-3");
     desk.pass_s(3);
     let mut n = 0;
     while let Some(create) = desk.creates.pop_front() {
@@ -92,7 +93,7 @@ fn odd_settings_make_no_busy_loop() {
     });
     desk.answer(CALLER, CON);
     desk.transfer(None, CALLER, CON, ROOM);
-    desk.transfer(None, "leg-2", "CON-2", ROOM);
+    desk.stranger("leg-2");
     desk.pass_s(100);
     desk.status(None, CALLER, CON, "completed");
     desk.status(None, "leg-2", ROOM, "completed");

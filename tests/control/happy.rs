@@ -74,8 +74,6 @@ fn a_caller_and_an_agent_are_heard_apart_and_one_record_tells_it() {
             "listening",
             "record"
         ]
-        .map(str::to_owned)
-        .to_vec()
     );
     assert_eq!(desk.forgotten, [con(CON)]);
     desk.pass_s(700);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sidetone::control::{Flow, Listen, Outcome, Target};
 
-use crate::desk::{CALLER, CON, Create, Desk, ROOM, flow, leg};
+use crate::desk::{CALLER, CON, Create, Desk, ROOM, flow, leg, status_of};
 
 /// A caller in a conversation of its own, and the socket asked for.
 fn asked() -> (Desk, Create) {
@@ -67,7 +67,7 @@ fn a_socket_that_fails_is_tried_again_then_one_for_all_then_none() {
     assert!(desk.creates.is_empty());
     assert_eq!(desk.listening(), ["caller None socket_failed", "mixed None refused"]);
     // Who comes now is told to be unheard as well.
-    desk.transfer(None, "leg-other", "CON-o", ROOM);
+    desk.stranger("leg-other");
     desk.pass_s(3);
     assert_eq!(desk.listening().last().unwrap(), "participant None no_socket");
     assert!(desk.creates.is_empty());
@@ -195,7 +195,7 @@ fn a_socket_told_apart_too_late_is_let_go_of() {
 fn a_stranger_in_the_conversation_is_heard_as_well() {
     let (mut desk, create) = asked();
     desk.heard(&create);
-    desk.transfer(None, "leg-supervisor", "CON-s", ROOM);
+    desk.stranger("leg-supervisor");
     desk.pass_s(3);
     let create = desk.create();
     assert_eq!(create.asked.hears, Some(leg("leg-supervisor")));
@@ -284,4 +284,40 @@ fn a_mixed_socket_that_is_lost_is_made_again() {
     desk.heard(&create);
     desk.end(CON, "media-all", "idle");
     assert_eq!(desk.create().asked.hears, None);
+}
+
+#[test]
+fn a_stranger_that_the_api_knows_for_a_socket_is_not_listened_to() {
+    let (mut desk, create) = asked();
+    desk.heard(&create);
+    desk.polls.clear();
+    desk.transfer(None, "ws-unknown", "CON-w", ROOM);
+    assert_eq!(desk.polls.pop_front().unwrap().1, leg("ws-unknown"));
+    let found = json!({"status": "answered", "to": {"type": "websocket"}, "conversation_uuid": ROOM});
+    desk.found(CON, "ws-unknown", Outcome::Done(found));
+    desk.pass_s(20);
+    assert!(desk.creates.is_empty());
+    assert_eq!(desk.count("joined"), 1, "the caller's");
+}
+
+#[test]
+fn a_socket_that_fails_before_its_creation_is_answered_is_made_again() {
+    for tagged in [true, false] {
+        let (mut desk, create) = asked();
+        let mut webhook = status_of("ws-1", CON, "failed", desk.now);
+        (webhook["to"], webhook["direction"]) = ("wss://gw.example/media".into(), "outbound".into());
+        desk.hear(tagged.then_some(&create.asked), &webhook).unwrap();
+        if tagged {
+            // The second is asked for, then the first one's reply comes.
+            desk.pass_s(2);
+        }
+        desk.made(&create.asked, "ws-1");
+        desk.pass_s(2);
+        let again = desk.create();
+        desk.made(&again.asked, "ws-2");
+        desk.connect(CON, "media-2", Some(CALLER));
+        desk.pass_s(15);
+        assert_eq!(desk.listening(), ["caller Separate -"], "{tagged}");
+        assert!(desk.hang_ups.is_empty() && desk.creates.is_empty(), "{tagged}: {:?}", desk.hang_ups);
+    }
 }

@@ -137,7 +137,7 @@ fn a_crowd_is_asked_after_at_the_rate_allowed() {
 fn a_hang_up_that_got_lost_is_asked_for_again() {
     let mut desk = Desk::new(flow(Target::Conversation("room".into())));
     desk.caller_in();
-    desk.transfer(None, "leg-other", "CON-o", ROOM);
+    desk.stranger("leg-other");
     desk.pass_s(3);
     let other = desk.create();
     desk.heard(&other);
@@ -203,4 +203,41 @@ fn late_news_of_our_sockets_begins_no_call() {
     let webhook = crate::desk::status_of("ws-old", "CON-r", "completed", desk.now);
     assert!(desk.hear(Some(&tag), &webhook).is_err());
     assert_eq!(desk.centre.footprint().calls, 1);
+}
+
+#[test]
+fn a_media_leg_of_a_call_that_is_over_is_to_be_closed_whenever_it_comes() {
+    let mut desk = Desk::new(flow(Target::Conversation("room".into())));
+    desk.caller_in();
+    // Its creation's reply and all its webhooks got lost: nobody can hang it up.
+    desk.connect(CON, "media-1", Some(CALLER));
+    desk.status(None, CALLER, CON, "completed");
+    desk.pass_s(29);
+    assert!(desk.forgotten.is_empty());
+    desk.pass_s(2);
+    assert_eq!(desk.forgotten.len(), 1);
+    desk.end(CON, "media-1", "closed");
+    desk.connect(CON, "media-2", Some(CALLER));
+    assert_eq!(desk.forgotten, [crate::desk::con(CON), crate::desk::con(CON)]);
+    assert_eq!(desk.records().len(), 1);
+}
+
+#[test]
+fn a_gateway_that_stops_publishes_each_record_and_asks_for_nothing_more() {
+    let mut desk = Desk::new(to_agent());
+    for n in 0..4 {
+        desk.answer(&format!("leg-{n}"), &format!("CON-{n}"));
+        desk.transfer(None, &format!("leg-{n}"), &format!("CON-{n}"), &format!("CON-room-{n}"));
+    }
+    desk.status(None, "leg-early", "CON-early", "started");
+    desk.creates.clear();
+    let now = desk.now();
+    desk.centre.close(now);
+    desk.wake(desk.now);
+    desk.pass_s(60);
+    assert!(desk.creates.is_empty(), "{:?}", desk.creates);
+    let records = desk.records();
+    assert!(records.iter().all(|record| record.remarks.contains(&"gateway_stopped".to_owned())));
+    let unanswered = records.iter().filter(|record| record.remarks.contains(&"no_answer_webhook".to_owned()));
+    assert_eq!((records.len(), unanswered.count()), (5, 1));
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sidetone::control::{Role, Target};
 
-use crate::desk::{CALLER, CON, Desk, ROOM, con, flow, leg, status_of, to_agent};
+use crate::desk::{CALLER, CON, Desk, ROOM, flow, status_of, to_agent};
 
 #[test]
 fn a_repeated_answer_gets_the_same_bytes_and_has_no_second_effect() {
@@ -128,44 +128,6 @@ fn a_recording_is_awaited_and_told_once() {
     desk.status(None, CALLER, CON, "completed");
     desk.pass_s(31);
     assert_eq!(desk.record().remarks, ["no_recording"]);
-}
-
-#[test]
-fn who_comes_as_the_others_leave_is_followed() {
-    let mut desk = Desk::new(flow(Target::Conversation("room".into())));
-    desk.caller_in();
-    desk.status(None, CALLER, CON, "completed");
-    desk.transfer(None, "leg-other", "CON-o", ROOM);
-    desk.pass_s(5);
-    let create = desk.create();
-    assert_eq!(create.asked.hears, Some(leg("leg-other")));
-    desk.heard(&create);
-    desk.pass_s(10);
-    assert_eq!(desk.count("record"), 0);
-    desk.end(CON, "media-leg-caller", "hangup");
-    desk.status(None, "leg-other", ROOM, "completed");
-    desk.end(CON, "media-leg-other", "hangup");
-    desk.pass_s(40);
-    assert!(desk.record().complete, "{:?}", desk.record().remarks);
-}
-
-#[test]
-fn a_conversation_shared_by_calls_is_the_first_ones_until_that_is_over() {
-    let mut desk = Desk::new(flow(Target::Conversation("room".into())));
-    for caller in ["leg-a", "leg-b"] {
-        let con = format!("CON-{caller}");
-        desk.answer(caller, &con);
-        desk.transfer(None, caller, &con, ROOM);
-        let listener = desk.create();
-        desk.heard(&listener);
-    }
-    desk.transfer(None, "leg-s", "CON-s", ROOM);
-    desk.pass_s(3);
-    assert_eq!(desk.creates.back().unwrap().asked.call, con("CON-leg-a"));
-    // Each leg stays with its call.
-    desk.status(None, "leg-b", ROOM, "completed");
-    let ended: Vec<_> = desk.events.iter().filter(|event| event.body.kind() == "call.completed.v1").collect();
-    assert_eq!(ended[0].origin.conversation, con("CON-leg-b"));
 }
 
 #[test]

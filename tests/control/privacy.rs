@@ -1,9 +1,10 @@
 //! What a pause keeps out of the events.
 
 use serde_json::{Value, json};
+use sidetone::control::{Role, Tag};
 use sidetone::event::Body;
 
-use crate::desk::{CALLER, CON, Desk, to_agent, wall};
+use crate::desk::{CALLER, CON, Desk, ROOM, status_of, to_agent, wall};
 
 const CARD: &str = "4111111111111111";
 
@@ -65,4 +66,33 @@ fn a_pause_is_told_and_is_in_the_record() {
     let record = desk.record();
     assert_eq!((record.paused.len(), record.paused[0].to.clone(), record.recordings[0].paused.len()), (1, None, 1));
     assert!(desk.events.iter().any(|event| matches!(&event.body, Body::CallCapture(capture) if capture.paused)));
+}
+
+#[test]
+fn the_token_of_our_own_socket_is_in_no_event() {
+    const TOKEN: &str = "stm1.secret";
+    let mut desk = Desk::new(to_agent());
+    // Nothing but this is known of the call when its socket's webhook comes.
+    desk.transfer(None, CALLER, CON, ROOM);
+    desk.stranger(CALLER);
+    desk.pass_s(20);
+    let socket = desk.create();
+    let mut webhook = status_of("ws-1", CON, "ringing", desk.now);
+    (webhook["to"], webhook["from"]) = (format!("wss://gw.example/media?token={TOKEN}").into(), "000".into());
+    webhook["direction"] = "outbound".into();
+    // Without a tag it is nobody's yet.
+    let _ = desk.hear(None, &webhook);
+    desk.hear(Some(&socket.asked), &webhook).unwrap();
+    webhook["status"] = "levitating".into();
+    webhook["type"] = "something".into();
+    desk.hear(Some(&socket.asked), &webhook).unwrap();
+    webhook.as_object_mut().unwrap().remove("status");
+    desk.hear(Some(&socket.asked), &webhook).unwrap();
+    let agents = Tag { role: Role::Agent, hears: None, ..socket.asked.clone() };
+    desk.status(Some(&agents), "leg-agent", "CON-a", "answered");
+    desk.status(Some(&agents), "leg-agent", "CON-a", "completed");
+    desk.status(None, CALLER, CON, "completed");
+    desk.pass_s(40);
+    assert!(desk.events.iter().all(|event| !String::from_utf8(event.to_structured()).unwrap().contains(TOKEN)));
+    assert_eq!(desk.record().from.as_deref(), Some("447700900000"), "the caller's own");
 }

@@ -225,7 +225,12 @@ async fn without_any_of_the_three_sockets_are_open_on_loopback_only() {
 
 /// A leg that has said hello at 8 kHz, and what it is known as.
 async fn live(app: &App, watch: &mut Follower, conversation: &str) -> (Peer, LegHandle) {
-    let mut peer = Peer::connect(app.address(), &format!("?conversation={conversation}&role=caller")).await;
+    live_by(app, watch, conversation, &format!("?conversation={conversation}&role=caller")).await
+}
+
+/// The same, where the handshake has this query.
+async fn live_by(app: &App, watch: &mut Follower, conversation: &str, query: &str) -> (Peer, LegHandle) {
+    let mut peer = Peer::connect(app.address(), query).await;
     peer.text(&hello(8_000)).await;
     let started = watch.wait("leg.started.v1", conversation).await;
     let leg = LegId::parse(text(&started, "/data/leg")).unwrap();
@@ -416,4 +421,40 @@ async fn an_observer_is_told_of_each_leg_once_when_it_comes_and_once_when_it_goe
         "CON-silent unknown ended: hangup",
     ];
     assert_eq!(notes, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_still_listens_to_a_call_that_is_over_is_closed_whenever_it_came() {
+    let control = "[vonage]\nunsigned = true\n[control]\nlinger_ms = 20\nlinger_max_ms = 200";
+    let (app, _folder) = app(&format!("{control}\n[media]\ntoken_keys = [\"{KEY}\"]"), Vec::new()).await;
+    let by = |conversation: &str, id: &str| {
+        let conversation = ConversationId::parse(conversation).unwrap();
+        format!("?token={}", token(&MediaClaims { conversation, ..claims(id) }))
+    };
+    let mut watch = Follower::connect(app.address(), "").await;
+    let tell = async |path: &str, webhook: Value| {
+        let url = format!("http://{}/v1/vonage/{path}", app.address());
+        let told = reqwest::Client::new().post(url).body(webhook.to_string()).send();
+        assert!(within("the webhook's answer", told).await.unwrap().status().is_success(), "{path}");
+    };
+    let (from, to) = ("447700900000", "442079460000");
+    tell("answer", json!({"uuid": "leg-1", "conversation_uuid": CALL, "from": from, "to": to})).await;
+    let (mut in_time, _) = live_by(&app, &mut watch, CALL, &by(CALL, "1")).await;
+    // A call that nobody answered to us is none of the controller's.
+    let (other, _) = live_by(&app, &mut watch, "CON-other", &by("CON-other", "2")).await;
+    let ended = json!({"uuid": "leg-1", "conversation_uuid": CALL, "status": "completed", "direction": "inbound"});
+    tell("event", ended).await;
+    assert_eq!(in_time.back().await, Back::Close(1000));
+    let ended = watch.wait("leg.ended.v1", CALL).await;
+    assert_eq!(text(&ended, "/data/reason"), "closed");
+    let mut late = Peer::connect(app.address(), &by(CALL, "3")).await;
+    late.text(&hello(8_000)).await;
+    assert_eq!(late.back().await, Back::Close(1000));
+    assert_eq!(other.hang_up().await, Back::Close(1000));
+    app.stop().await;
+    let left: Vec<_> = watch.rest().await.iter().map(Sent::json).collect();
+    let reasons = left.iter().filter(|event| kind(event) == "leg.ended.v1").map(|event| text(event, "/data/reason"));
+    let mut reasons: Vec<_> = reasons.collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["closed", "closed", "hangup"]);
 }

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::facts::SOCKET_FAILED;
 use super::{Asked, Centre, Creation, Now, Outcome, Request};
-use crate::control::call::{Call, Ring};
+use crate::control::call::{Call, CallState, Ring};
 use crate::control::flow::{Flow, Target};
 use crate::control::participant::Participant;
 use crate::control::plan::{self, Heard, Place, Tag};
@@ -60,7 +61,7 @@ impl Centre {
         if !self.settings.has_api {
             return Err("no_api");
         }
-        if self.urgent.len() + self.listeners.len() >= self.settings.limits.creations_max {
+        if self.waiting() >= self.settings.limits.creations_max {
             return Err("queue_full");
         }
         match creation {
@@ -82,9 +83,7 @@ impl Centre {
             let Some((asked, leg)) = self.build(now, &creation) else { continue };
             match self.creations.take(now.mono) {
                 Ok(()) => {
-                    if let Some(call) = self.calls.get_mut(&asked.call) {
-                        call.asking += 1;
-                    }
+                    self.asking += 1;
                     self.ask(Request::Create { asked, call: Box::new(leg) });
                 }
                 Err(next) => {
@@ -93,6 +92,11 @@ impl Centre {
                 }
             }
         }
+    }
+
+    /// Creations that wait to be asked for.
+    pub(super) fn waiting(&self) -> usize {
+        self.urgent.len() + self.listeners.len()
     }
 
     fn put_back(&mut self, creation: Creation) {
@@ -107,7 +111,10 @@ impl Centre {
         let (pass, public_url) = (&self.settings.pass, &self.settings.public_url);
         match creation {
             Creation::Agent(id) => {
-                let waits = |call: &&Call| call.ring == Ring::Asked && call.caller().is_some_and(|who| !who.is_over());
+                let waits = |call: &&Call| {
+                    let expected = call.ring == Ring::Asked && call.state != CallState::Closed;
+                    expected && call.caller().is_some_and(|who| !who.is_over())
+                };
                 let call = self.calls.get(id).filter(waits)?;
                 let flow = call.flow.as_ref()?;
                 let Target::Agent(endpoint) = &flow.target else { return None };
@@ -120,7 +127,9 @@ impl Centre {
                 Some((Tag { call: id.clone(), role: Role::Caller, hears: None }, *leg))
             }
             Creation::Listener(id, hears) => {
-                let call = self.calls.get(id).filter(|call| call.is_live() && call.ears.wants(hears.as_ref()))?;
+                let wanted =
+                    |call: &&Call| call.state != CallState::Closed && call.is_live() && call.ears.wants(hears.as_ref());
+                let call = self.calls.get(id).filter(wanted)?;
                 let role = if hears.is_some() { Role::Listener } else { Role::Mixed };
                 let whom = call.participants.iter().find(|who| Some(&who.id) == hears.as_ref());
                 let heard = Heard {
@@ -141,15 +150,16 @@ impl Centre {
 
     /// What became of a creation.
     pub fn created(&mut self, now: Now, asked: &Asked, outcome: Outcome<CallCreated>) {
-        if let Some(call) = self.calls.get_mut(&asked.call) {
-            call.asking = call.asking.saturating_sub(1);
-        }
+        self.asking = self.asking.saturating_sub(1);
         let created = match outcome {
             Outcome::Done(created) => created,
             Outcome::Limited(after) => {
                 let until = now.mono + after.map_or(LIMITED_FOR, |after| after.min(LIMITED_MAX));
                 self.creations.hold(until);
                 self.create_at = Some(self.create_at.map_or(until, |at| at.max(until)));
+                if self.waiting() >= self.settings.limits.creations_max {
+                    return self.not_created(now, asked, "queue_full");
+                }
                 let call = asked.call.clone();
                 self.put_back(match asked.role {
                     Role::Listener | Role::Mixed => Creation::Listener(call, asked.hears.clone()),
@@ -167,6 +177,7 @@ impl Centre {
         if !self.calls.contains_key(&asked.call) {
             return self.ask(Request::HangUp { leg, region: None });
         }
+        self.disown(now, &leg, &asked.call);
         let conversation = created.conversation_uuid.get().and_then(|id| ConversationId::parse(id).ok());
         self.heard(now, &asked.call.clone(), |centre, call| {
             if !centre.admit(now, call, &leg, asked.role.clone(), asked.hears.clone()) {
@@ -185,6 +196,7 @@ impl Centre {
     pub(super) fn on_made(&mut self, now: Now, call: &mut Call, leg: &LegId) {
         let Some(who) = call.participant(leg) else { return };
         let (role, hears) = (who.role.clone(), who.hears.clone());
+        let gone = who.is_over();
         match role {
             Role::Agent => {
                 // The caller did not wait, or was told already that nobody comes.
@@ -194,6 +206,8 @@ impl Centre {
                     (call.ring, call.ring_by) = (Ring::Made, None);
                 }
             }
+            // Its end was told before its creation was answered.
+            Role::Listener | Role::Mixed if gone => {}
             Role::Listener | Role::Mixed => {
                 let steps = call.ears.made(hears.as_ref(), leg);
                 self.take(now, call, steps);
@@ -286,11 +300,17 @@ impl Centre {
     /// Learns who is in a call, and remembers it for the leg's webhooks. None beyond the bound.
     pub(super) fn admit(&mut self, now: Now, call: &mut Call, leg: &LegId, role: Role, hears: Option<LegId>) -> bool {
         let ours = role.is_ours();
-        // A socket of ours that was taken for somebody, when its reply came later than could be.
-        if let Some(who) = call.participant(leg).filter(|who| ours && !who.role.is_ours()) {
-            (who.role, who.hears) = (role, hears);
-            let steps = call.ears.left(leg);
-            self.take(now, call, steps);
+        if let Some(who) = call.participant(leg).filter(|who| who.guessed) {
+            (who.role, who.hears, who.guessed) = (role, hears.clone(), false);
+            let over = who.is_over();
+            if ours {
+                // It was taken for somebody to be heard, and its end for nothing to us.
+                let mut steps = call.ears.left(leg);
+                if over {
+                    steps.extend(call.ears.failed(hears.as_ref(), None, SOCKET_FAILED, now.mono, self.patience()));
+                }
+                self.take(now, call, steps);
+            }
             return true;
         }
         let entered = call.enter(leg, role, hears, now, &self.settings.limits);

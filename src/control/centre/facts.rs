@@ -1,28 +1,28 @@
-//! What follows from what is learned of a leg: events, sockets, an agent to ring, a caller
-//! to tell. Each fact counts once, from whatever source and in whatever order.
+//! What follows from what is learned of a leg: events, sockets, a caller to tell. Each fact
+//! counts once, from whatever source and in whatever order.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Centre, Now};
-use crate::control::call::{Call, CallState, Ring, Stranger};
-use crate::control::flow::{Listen, Target};
+use crate::control::call::{Call, Ring};
+use crate::control::flow::Target;
 use crate::control::participant::{Bill, News, Source, told};
 use crate::control::plan::{self, Heard};
 use crate::control::role::Role;
 use crate::event::Body;
-use crate::event::call::{
-    CallAnswered, CallCompleted, CallFailed, CallJoined, CallRecording, CallTransferred, CallUpdated,
-};
-use crate::types::{ConversationId, LegId, Moment, WallTime};
+use crate::event::call::{CallAnswered, CallCompleted, CallFailed, CallRecording, CallUpdated};
+use crate::types::{LegId, WallTime};
 use crate::vonage::ncco::Ncco;
-use crate::vonage::webhook::{Event, Recorded, Status, StatusEvent, Transferred, time};
+use crate::vonage::webhook::{Event, Recorded, Status, StatusEvent, time};
 use crate::vonage::wire::Map;
 
 /// Longest time that an input's keys and words may lie before its webhook: Vonage ends an
 /// input after 60 s of speech.
 const INPUT_MAX: Duration = Duration::from_secs(60);
+/// Why a socket that was not reached is not there.
+pub(super) const SOCKET_FAILED: &str = "socket_failed";
 /// What is left of a webhook that may hold what was said or pressed while capture was paused.
 const HARMLESS: [&str; 5] = ["uuid", "call_uuid", "conversation_uuid", "timestamp", "type"];
 
@@ -43,11 +43,13 @@ impl Centre {
             return (Some(replied) == key.as_ref()).then(|| ncco.clone());
         }
         let (leg, status) = (event.leg()?, event.status.get()?);
-        if call.direction.is_none() && call.caller().is_some_and(|who| who.id == leg) {
-            call.direction = event.direction.get().map(|direction| direction.as_str().to_owned());
+        // What another leg says of itself, our sockets' tokens among it, is not about the call.
+        if call.caller().is_some_and(|who| who.id == leg) {
+            let direction = event.direction.get().map(|direction| direction.as_str().to_owned());
+            call.direction = call.direction.take().or(direction);
+            call.from = call.from.take().or_else(|| event.caller());
+            call.to = call.to.take().or_else(|| event.called());
         }
-        call.from = call.from.take().or_else(|| event.caller());
-        call.to = call.to.take().or_else(|| event.called());
         if let Some(who) = call.participant(&leg) {
             who.news_at = now.mono;
         }
@@ -137,7 +139,7 @@ impl Centre {
         hears: Option<LegId>,
     ) -> Option<Ncco> {
         let reason = match news {
-            News::Failed => "socket_failed",
+            News::Failed => SOCKET_FAILED,
             News::Completed => "socket_ended",
             _ if *status == Status::Disconnected => "socket_lost",
             _ => return None,
@@ -189,105 +191,6 @@ impl Centre {
         }
     }
 
-    pub(super) fn on_transfer(&mut self, now: Now, call: &mut Call, transfer: &Transferred, tagged: bool) {
-        let Some(leg) = transfer.leg() else { return };
-        let at = time(&transfer.timestamp).unwrap_or(now.wall);
-        if call.participant(&leg).is_none() {
-            let limits = &self.settings.limits;
-            let room = call.strangers.len() < limits.participants_max;
-            // It may be a socket of ours whose creation is not answered yet.
-            if !tagged && room && !call.strangers.iter().any(|stranger| stranger.leg == leg) {
-                call.strangers.push(Stranger { leg, to: transfer.to(), at, seen: now.mono });
-            }
-            return;
-        }
-        self.moved(now, call, &leg, transfer.to(), at);
-    }
-
-    /// Strangers that are none of our sockets are people: a supervisor, another agent.
-    pub(super) fn name_strangers(&mut self, now: Now, call: &mut Call) {
-        let (due, rest) = std::mem::take(&mut call.strangers)
-            .into_iter()
-            .partition(|stranger| self.name_at(call, stranger) <= now.mono);
-        call.strangers = rest;
-        let due: Vec<Stranger> = due;
-        for stranger in due {
-            let role = if call.caller().is_none() { Role::Caller } else { Role::Other("participant".into()) };
-            if call.participant(&stranger.leg).is_some() || self.admit(now, call, &stranger.leg, role, None) {
-                self.moved(now, call, &stranger.leg, stranger.to, stranger.at);
-            }
-        }
-    }
-
-    /// When a stranger is taken for somebody. While a leg of ours is being made, it may be that.
-    pub(super) fn name_at(&self, call: &Call, stranger: &Stranger) -> Moment {
-        let limits = &self.settings.limits;
-        let known = call.participants.iter().any(|who| who.id == stranger.leg);
-        let doubtful = call.asking > 0 && !known;
-        stranger.seen + if doubtful { limits.listener_timeout.max(limits.linger) } else { limits.linger }
-    }
-
-    /// A leg is in a conversation now: in ours for the first time, or in another one.
-    pub(super) fn moved(&mut self, now: Now, call: &mut Call, leg: &LegId, to: Option<ConversationId>, at: WallTime) {
-        let Some(who) = call.participant(leg) else { return };
-        who.news_at = now.mono;
-        if who.moved_at.is_some_and(|last| at < last) {
-            // It moved on since.
-            return;
-        }
-        who.moved_at = Some(at);
-        let from = std::mem::replace(&mut who.vonage_conversation, to.clone());
-        let first = !std::mem::replace(&mut who.joined, true);
-        let (role, gone, id) = (who.role.clone(), who.is_over() || who.hung_up, who.id.to_string());
-        if let Some(to) = &to {
-            self.call_it(call, to);
-        }
-        // Listening to our own sockets would never end.
-        if role.is_ours() {
-            return;
-        }
-        call.room = call.room.take().or_else(|| to.clone());
-        let text = |id: Option<ConversationId>| id.map(|id| id.to_string());
-        let moved = !first && from != to;
-        let (participant, role_word, at) = (id, role.to_string(), at.to_string());
-        if first {
-            let body = CallJoined { participant, role: role_word, at, vonage_conversation: text(to) };
-            self.emit(now, call, Body::CallJoined(body));
-        } else if moved {
-            let body = CallTransferred { participant, role: role_word, at, from: text(from), to: text(to) };
-            self.emit(now, call, Body::CallTransferred(body));
-        }
-        if gone || call.over || call.state == CallState::Closed {
-            return;
-        }
-        let listen = call.flow.as_ref().map_or(Listen::Separate, |flow| flow.listen);
-        if moved {
-            // A socket hears whoever is in its conversation, and nobody elsewhere.
-            let steps = call.ears.moved(leg, now.mono);
-            self.take(now, call, steps);
-        } else if first && !call.deaf {
-            let step = match listen {
-                Listen::Separate => call.ears.want(leg, &role, now.mono),
-                Listen::Mixed => call.ears.want_mixed(now.mono),
-                Listen::Off => None,
-            };
-            self.take(now, call, step);
-        }
-        if role == Role::Caller {
-            self.ring(now, call);
-        }
-    }
-
-    /// Remembers that one of Vonage's conversations is this call's, where it is no other's.
-    fn call_it(&mut self, call: &mut Call, conversation: &ConversationId) {
-        let owner = self.conversations.get(conversation);
-        let free = owner.is_none_or(|id| self.calls.get(id).is_some_and(|owner| owner.state == CallState::Closed));
-        if owner != Some(&call.id) && free && call.aliases.len() < self.settings.limits.participants_max {
-            self.conversations.insert(conversation.clone(), call.id.clone());
-            call.aliases.push(conversation.clone());
-        }
-    }
-
     pub(super) fn on_recorded(&mut self, now: Now, call: &mut Call, recorded: &Recorded) {
         let Some(url) = recorded.recording_url.get() else { return };
         let recording = recorded.recording_uuid.get().cloned();
@@ -336,6 +239,9 @@ impl Centre {
                 _ => ["dtmf", "speech", "payload", "digits"].iter().for_each(|key| drop(content.shift_remove(*key))),
             }
         }
+        if let Some(Value::String(to)) = content.get_mut("to") {
+            *to = without_token(to).to_owned();
+        }
         let at = content.get("timestamp").and_then(Value::as_str).map(str::to_owned);
         let role = leg.and_then(|leg| call.participant(leg)).map(|who| who.role.to_string());
         let body = CallUpdated {
@@ -348,4 +254,14 @@ impl Centre {
         };
         self.emit(now, call, Body::CallUpdated(body));
     }
+}
+
+/// What was called. The query of our own socket holds its token.
+pub(super) fn without_token(called: &str) -> &str {
+    if is_socket(called) { called.split('?').next().unwrap_or_default() } else { called }
+}
+
+/// Whether what was called is a socket.
+pub(super) fn is_socket(called: &str) -> bool {
+    called.starts_with("ws://") || called.starts_with("wss://")
 }

@@ -24,7 +24,10 @@ pub enum Output {
     Emit(Event),
     /// Ask Vonage; the outcome of a creation or poll comes back.
     Ask(Request),
-    /// The call is over: its pause, if any, is to be forgotten.
+    /// The call is over: its pause, if any, is to be forgotten, and a media leg of it that is
+    /// still connected is to be closed. It belongs to a leg whose creation and every webhook
+    /// got lost on their way, so that nobody could hang it up. Said again for each that
+    /// connects later.
     Forget(ConversationId),
     /// Nothing to do until there is input or this moment comes.
     Idle {

@@ -2,7 +2,8 @@
 //!
 //! Here: the map of calls and who is in which. What comes out is in `io`; which call a
 //! webhook is about, and its answer, in `webhooks`; what follows from what it says in
-//! `facts`; what is asked of Vonage in `asks`; what time brings in `time`.
+//! `facts`; who is in which conversation in `moves`; what is asked of Vonage in `asks`; what
+//! time brings in `time`.
 //!
 //! ```text
 //!               answer, event          REST outcome        media leg up, over
@@ -16,6 +17,7 @@
 mod asks;
 mod facts;
 mod io;
+mod moves;
 mod time;
 mod view;
 mod webhooks;
@@ -63,6 +65,8 @@ pub struct Centre {
     listeners: VecDeque<Creation>,
     creations: Bucket,
     polls: Bucket,
+    /// Creations asked for and not answered.
+    asking: usize,
     /// When the next creation can be made, while one waits.
     create_at: Option<Moment>,
     out: VecDeque<Output>,
@@ -85,6 +89,7 @@ impl Centre {
             closed: BTreeSet::new(),
             urgent: VecDeque::new(),
             listeners: VecDeque::new(),
+            asking: 0,
             create_at: None,
             out: VecDeque::new(),
         }
@@ -117,6 +122,10 @@ impl Centre {
             }
             let steps = call.ears.connected(participant.as_ref(), leg);
             centre.take(now, call, steps);
+            if call.state == CallState::Closed {
+                // It comes too late to be hung up with the others.
+                centre.out.push_back(Output::Forget(call.id.clone()));
+            }
         });
     }
 
@@ -233,12 +242,17 @@ impl Centre {
 
     /// Publishes. That the call began is said before anything else is said of it.
     fn emit(&mut self, now: Now, call: &mut Call, body: Body) {
+        self.say_started(now, call);
+        let event = call.write(now, body);
+        self.out.push_back(Output::Emit(event));
+    }
+
+    fn say_started(&mut self, now: Now, call: &mut Call) {
         if !call.started && call.direction.as_deref() != Some("outbound") {
             call.remarks.insert("no_answer_webhook");
         }
         let started = call.start(now, call.opened.wall, Default::default());
-        let event = call.write(now, body);
-        self.out.extend(started.into_iter().chain([event]).map(Output::Emit));
+        self.out.extend(started.map(Output::Emit));
     }
 
     fn ask(&mut self, request: Request) {

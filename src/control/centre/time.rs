@@ -59,7 +59,7 @@ impl Centre {
         }
         self.name_strangers(now, call);
         self.sweep(now, call);
-        if now.mono >= self.silent_at(call) {
+        if self.silent_at(call).is_some_and(|at| at <= now.mono) {
             call.remarks.insert("silent");
             call.over = true;
         }
@@ -68,6 +68,8 @@ impl Centre {
     /// The gateway stops: publishes the record of every call as it stands. What becomes of
     /// them from here on, nobody here will know.
     pub fn close(&mut self, now: Now) {
+        self.urgent.clear();
+        self.listeners.clear();
         let ids = self.calls.values().filter(|call| call.state != CallState::Closed).map(|call| call.id.clone());
         for id in ids.collect::<Vec<_>>() {
             self.with(now, &id, |centre, call| {
@@ -80,14 +82,14 @@ impl Centre {
     }
 
     /// When a call of which nothing is heard is over. One that is listened to is not silent.
-    fn silent_at(&self, call: &Call) -> Moment {
+    fn silent_at(&self, call: &Call) -> Option<Moment> {
         let limits = &self.settings.limits;
         if call.media.iter().any(|leg| !leg.over) {
-            return Moment(u64::MAX);
+            return None;
         }
         // Nobody is known, so nobody can be asked after.
         let empty = call.people().next().is_none() && call.outbound.is_none();
-        call.news_at + if empty { limits.linger_max.min(limits.silent_max) } else { limits.silent_max }
+        Some(call.news_at + if empty { limits.linger_max.min(limits.silent_max) } else { limits.silent_max })
     }
 
     /// Asks after legs of which nothing was heard.
@@ -124,6 +126,9 @@ impl Centre {
             Outcome::Failed(_) => return,
         };
         self.heard(now, call, |centre, call| {
+            if let Some(kind) = found.as_ref().and_then(|found| found.to.get()?.kind.get()) {
+                centre.name(now, call, leg, kind == "websocket");
+            }
             let heard = call.participants.iter().any(|who| who.id == *leg && call.is_connected(who));
             let Some(who) = call.participant(leg).filter(|who| !who.is_over()) else { return };
             let Some(found) = found else {
@@ -187,6 +192,8 @@ impl Centre {
 
     /// The record, once.
     fn finish(&mut self, now: Now, call: &mut Call) {
+        // Before the record, which tells if that was not known by then.
+        self.say_started(now, call);
         let body = record(call, now.wall);
         self.emit(now, call, Body::CallRecord(Box::new(body)));
         call.state = CallState::Closed;
@@ -205,15 +212,15 @@ impl Centre {
     /// When to look at a call again.
     pub(super) fn due(&self, call: &Call) -> Option<Moment> {
         let limits = &self.settings.limits;
+        let stranger = call.strangers.iter().map(|stranger| self.name_at(call, stranger)).min();
         match call.state {
             CallState::Closed => Some(call.closing_since + limits.remember),
-            CallState::Closing => Some(self.close_at(call)),
+            CallState::Closing => stranger.into_iter().chain([self.close_at(call)]).min(),
             CallState::Open => {
                 let followed = call.participants.iter().filter(|who| self.settings.has_api && !who.is_over());
                 let sweep = followed.map(|who| who.news_at + self.sweep_after()).min();
                 let sweep = sweep.map(|at| at.max(call.poll_at));
-                let stranger = call.strangers.iter().map(|stranger| self.name_at(call, stranger)).min();
-                let silent = Some(self.silent_at(call));
+                let silent = self.silent_at(call);
                 [sweep, stranger, silent, call.ring_by, call.ears.deadline(self.patience())].into_iter().flatten().min()
             }
         }

@@ -38,6 +38,12 @@ pub struct Footprint {
 }
 
 impl Centre {
+    /// How far a call is; none where it is not known here, or not any more.
+    #[must_use]
+    pub fn state(&self, call: &ConversationId) -> Option<CallState> {
+        self.calls.get(call).map(|call| call.state)
+    }
+
     /// A call as our API shows it.
     #[must_use]
     pub fn view(&self, call: &ConversationId, now: WallTime) -> Option<CallView> {
@@ -66,7 +72,7 @@ impl Centre {
             legs: self.legs.len(),
             conversations: self.conversations.len(),
             scheduled: self.schedule.len(),
-            waiting: self.urgent.len() + self.listeners.len(),
+            waiting: self.waiting(),
         }
     }
 }

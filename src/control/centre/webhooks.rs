@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::facts::{is_socket, without_token};
 use super::{Centre, Now};
 use crate::control::call::Call;
 use crate::control::flow::{self, Flow, Target};
-use crate::control::participant::Participant;
 use crate::control::plan::{self, Tag};
 use crate::control::role::Role;
 use crate::event::Body;
@@ -57,7 +57,7 @@ impl Centre {
             self.admit(now, call, leg, Role::Caller, None);
             let conversation = answer.conversation();
             if let Some(who) = call.participant(leg) {
-                who.role = Role::Caller;
+                (who.role, who.guessed) = (Role::Caller, false);
                 who.address = caller;
                 who.region = who.region.take().or(answer.region_url.get().cloned());
                 who.vonage_conversation = who.vonage_conversation.take().or(conversation);
@@ -102,6 +102,14 @@ impl Centre {
     /// # Errors
     /// [`UnknownCall`](super::UnknownCall): it was not published.
     pub fn event(&mut self, now: Now, tag: Option<&Tag>, event: &Event) -> Result<Option<Ncco>, super::UnknownCall> {
+        if let (None, Event::Transfer(transfer)) = (tag, event) {
+            self.bring(now, transfer);
+        }
+        if let (Some(tag), Some(leg)) = (tag, event.leg())
+            && self.calls.contains_key(&tag.call)
+        {
+            self.disown(now, &leg, &tag.call);
+        }
         let id = self.whose(now, tag, event).ok_or(super::UnknownCall)?;
         let mut reply = None;
         self.heard(now, &id, |centre, call| {
@@ -126,18 +134,27 @@ impl Centre {
         let known = leg.as_ref().and_then(|leg| self.legs.get(leg)).cloned();
         let known = known
             .or_else(|| tag.map(|tag| tag.call.clone()))
-            .or_else(|| conversation.as_ref().and_then(|id| self.conversations.get(id)).cloned());
+            .or_else(|| conversation.as_ref().and_then(|id| self.owner(id)).cloned());
         let own = || own_id(leg.as_ref()).filter(|_| matches!(event, Event::Status(_)));
         let id = known.or(conversation).or_else(own)?;
         // News of a socket of ours begins no call: the one that it was for is over and forgotten.
-        let ours = tag.is_some_and(|tag| tag.role.is_ours());
+        let ours = tag.map_or_else(|| self.may_be_ours(event), |tag| tag.role.is_ours());
         (self.calls.contains_key(&id) || (!ours && self.open(now, &id))).then_some(id)
+    }
+
+    /// Whether an event without a tag may be about a leg that we are making just now.
+    fn may_be_ours(&self, event: &Event) -> bool {
+        self.asking > 0
+            && match event {
+                Event::Status(status) => status.direction.get() == Some(&Direction::Outbound),
+                Event::Transfer(_) => true,
+                _ => false,
+            }
     }
 
     /// Learns who a leg is, where it is not known yet.
     fn recognise(&mut self, now: Now, call: &mut Call, leg: &LegId, tag: Option<&Tag>, event: &Event) {
-        let tagged_ours = tag.is_some_and(|tag| tag.role.is_ours());
-        if call.participant(leg).is_some_and(|who| who.role.is_ours() || !tagged_ours || is_callers(who)) {
+        if call.participant(leg).is_some_and(|who| !who.guessed || tag.is_none()) {
             return;
         }
         let (role, hears) = match (tag, event) {
@@ -153,15 +170,14 @@ impl Centre {
         if !self.admit(now, call, leg, role, hears) {
             return;
         }
+        if let Some(who) = call.participant(leg) {
+            who.guessed = tag.is_none();
+        }
         if let (Some(who), Event::Status(status)) = (call.participant(leg), event) {
             let outbound = status.direction.get() == Some(&Direction::Outbound);
             let address = if outbound { status.called() } else { status.caller() };
-            // The query of our own socket holds its token.
-            who.address = match address {
-                Some(Private(uri)) if who.role.is_ours() => uri.split('?').next().map(|uri| Private(uri.to_owned())),
-                address => address,
-            };
-            who.vonage_conversation = status.conversation();
+            who.address = address.map(|Private(called)| Private(without_token(&called).to_owned()));
+            who.vonage_conversation = who.vonage_conversation.take().or(status.conversation());
         }
         if tag.is_some() {
             self.on_made(now, call, leg);
@@ -174,16 +190,10 @@ fn own_id(leg: Option<&LegId>) -> Option<ConversationId> {
     ConversationId::parse(leg?.as_str()).ok()
 }
 
-/// Whether it is a leg that no socket of ours can be: it called, or rang at our wish.
-fn is_callers(who: &Participant) -> bool {
-    matches!(who.role, Role::Caller | Role::Agent)
-}
-
 /// Who a leg is whose webhook does not say.
 fn untagged(call: &Call, status: &StatusEvent) -> Role {
-    let is_socket = status.called().is_some_and(|to| to.0.starts_with("ws://") || to.0.starts_with("wss://"));
     match () {
-        () if is_socket => Role::Mixed,
+        () if status.called().is_some_and(|to| is_socket(&to.0)) => Role::Mixed,
         () if call.caller().is_none() => Role::Caller,
         () => Role::Other("participant".into()),
     }

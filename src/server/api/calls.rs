@@ -121,7 +121,13 @@ pub(super) async fn dial(
     Ok((StatusCode::CREATED, Json(summary(&view))))
 }
 
-/// The call with this id.
+/// The id of a call that is known here.
+pub(super) fn known(gateway: &Gateway, id: &str) -> Result<ConversationId, Problem> {
+    let id = ConversationId::parse(id).map_err(|_| Problem::no_such_call())?;
+    gateway.controller.state(&id).map(|_| id).ok_or_else(Problem::no_such_call)
+}
+
+/// The call with this id, as it stands now.
 pub(super) fn find(gateway: &Gateway, id: &str) -> Result<CallView, Problem> {
     let id = ConversationId::parse(id).map_err(|_| Problem::no_such_call())?;
     gateway.controller.view(&id).ok_or_else(Problem::no_such_call)

@@ -9,14 +9,14 @@ use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 
-use super::calls::find;
+use super::calls::{find, known};
 use super::extract::{self, Checked, CheckedQuery};
 use super::problem::Problem;
 use super::types::{HangUp, Mute, Pause, Play, PlayQuery, PressKeys, Resume, Say, Stop, Transfer};
 use crate::audio::wav::{self, Wav};
-use crate::control::{CallState, CallView, Role};
+use crate::control::{CallState, Role};
 use crate::server::{Command, CommandRefused, Gateway};
-use crate::types::LegId;
+use crate::types::{ConversationId, LegId};
 use crate::vonage::ncco::Ncco;
 use crate::vonage::rest::{Client, RestError};
 use crate::vonage::rest_types::{StreamIntoCall, TalkIntoCall};
@@ -139,9 +139,9 @@ pub(super) async fn resume(
 }
 
 fn set_paused(gateway: &Gateway, id: &str, paused: bool, reason: Option<&str>) -> Done {
-    let view = find(gateway, id)?;
+    let id = known(gateway, id)?;
     let over = || Problem::new(StatusCode::CONFLICT).detail("the call is over, or too many calls are paused");
-    gateway.controller.set_paused(&view.id, paused, reason).map_err(|_| over())?;
+    gateway.controller.set_paused(&id, paused, reason).map_err(|_| over())?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -164,12 +164,12 @@ pub(super) async fn play(State(gateway): Shared, Path(id): Path<String>, request
         <CheckedQuery<PlayQuery> as axum::extract::FromRequestParts<_>>::from_request_parts(&mut parts, &gateway)
             .await?;
     let bytes = extract::bytes(Bytes::from_request(Request::from_parts(parts, body), &gateway).await)?;
-    let view = find(&gateway, &id)?;
+    let call = known(&gateway, &id)?;
     let file = bytes.clone();
     let decoded = tokio::task::spawn_blocking(move || decode(&file)).await;
     let audio = decoded.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("stopping"))??;
     let repeat = asked.repeat.unwrap_or(1);
-    if repeat == 1 && play_by_socket(&gateway, &view, &asked, audio).await? {
+    if repeat == 1 && play_by_socket(&gateway, &call, &asked, audio).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     let clip = gateway.clips.keep(bytes, gateway.clock.now()).ok_or_else(|| {
@@ -181,10 +181,15 @@ pub(super) async fn play(State(gateway): Shared, Path(id): Path<String>, request
 }
 
 /// Plays to those of our sockets that are heard; says whether there was one.
-async fn play_by_socket(gateway: &Gateway, view: &CallView, asked: &PlayQuery, audio: Wav) -> Result<bool, Problem> {
+async fn play_by_socket(
+    gateway: &Gateway,
+    call: &ConversationId,
+    asked: &PlayQuery,
+    audio: Wav,
+) -> Result<bool, Problem> {
     let legs: Vec<_> = gateway
         .directory
-        .of(&view.id)
+        .of(call)
         .into_iter()
         .filter(|leg| {
             let info = leg.info();
@@ -237,8 +242,7 @@ fn decode(bytes: &[u8]) -> Result<Wav, Problem> {
 /// # Errors
 /// As [`hang_up`].
 pub(super) async fn stop(State(gateway): Shared, Path(id): Path<String>, Checked(asked): Checked<Stop>) -> Done {
-    let view = find(&gateway, &id)?;
-    let ours = gateway.directory.of(&view.id);
+    let ours = gateway.directory.of(&known(&gateway, &id)?);
     let ours: Vec<_> = ours.iter().filter(|leg| !leg.info().listen_only).collect();
     for leg in &ours {
         // One that is over plays nothing any more.

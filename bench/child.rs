@@ -6,8 +6,6 @@ use std::{env, fs};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::server::{Kind, ROLE};
-
 /// The child's core and ours.
 pub(crate) type Cores = (usize, usize);
 
@@ -44,7 +42,7 @@ impl Cpu {
 
 /// What a child has used so far, by what the threads are for.
 pub(crate) struct Used {
-    pub(crate) legs: Cpu,
+    pub(crate) serving: Cpu,
     pub(crate) inference: f64,
 }
 
@@ -57,12 +55,13 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts this very program as a server on its own core, and keeps to the other.
-    pub(crate) fn start(kind: Kind, (theirs, ours): Cores) -> Self {
+    /// Starts this very program with other arguments, as a server on its own core, and keeps
+    /// to the other. It must print its address, and end when its standard input does.
+    pub(crate) fn start(arguments: &[&str], (theirs, ours): Cores) -> Self {
         // A child inherits the core of the thread that starts it.
         pin(theirs);
         let mut process = Command::new(env::current_exe().unwrap())
-            .args([ROLE, kind.name()])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -84,7 +83,7 @@ impl Child {
     /// Processor time so far. The total of each thread is exact (`schedstat`); its
     /// parts are what the kernel's ticks make of it (`stat`).
     pub(crate) fn cpu(&self) -> Used {
-        let mut used = Used { legs: Cpu { user: 0.0, system: 0.0 }, inference: 0.0 };
+        let mut used = Used { serving: Cpu { user: 0.0, system: 0.0 }, inference: 0.0 };
         for task in fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap() {
             let task = task.unwrap().path();
             let read = |file: &str| fs::read_to_string(task.join(file)).unwrap();
@@ -98,8 +97,8 @@ impl Child {
             let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
             let [user, system] = [11, 12].map(|at| fields[at].parse::<f64>().unwrap());
             let share = if user + system > 0.0 { user / (user + system) } else { 0.5 };
-            used.legs.user += total * share;
-            used.legs.system += total * (1.0 - share);
+            used.serving.user += total * share;
+            used.serving.system += total * (1.0 - share);
         }
         used
     }
