@@ -203,6 +203,7 @@ fn control_settings(
         public_url,
         source,
         has_api,
+        redaction: config.redaction.policy(),
         limits: control.limits(),
     }
 }

@@ -49,7 +49,7 @@
 //!
 //! # Who may look at whom
 //!
-//! `types ← audio ← call → vad (trait), event`; `types ← vonage ← control → event`; a
+//! `types ← audio ← call → vad (trait), event, redact`; `types ← vonage ← control → event, redact`; a
 //! backend in [`vad`], [`asr`], [`sentiment`] or [`sink`] sees [`types`] and its own
 //! third-party crate, never another backend; [`inference`] sees the traits of asr and
 //! sentiment; [`server`] sees call, control, inference, publish; [`app`] sees all;

@@ -66,9 +66,11 @@ const NCCO: &[u8] = &[b' '; 900];
 async fn bare() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     announce(listener.local_addr().unwrap());
-    let reply = || async |body: Bytes| {
-        std::hint::black_box(body);
-        ([(header::CONTENT_TYPE, "application/json")], NCCO)
+    let reply = || {
+        async |body: Bytes| {
+            std::hint::black_box(body);
+            ([(header::CONTENT_TYPE, "application/json")], NCCO)
+        }
     };
     let router = Router::new().route(ANSWER_PATH, post(reply())).route(EVENT_PATH, post(reply()));
     tokio::spawn(async move { axum::serve(listener, router).await });

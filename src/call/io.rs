@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::playback::{PlayRefused, Playback};
 use crate::event::Event;
+use crate::redact::Policy;
 use crate::types::{ConversationId, LegId, Moment, PeerFault, Reply, Segment, Speaker, WallTime};
 use crate::vad;
 
@@ -103,8 +104,8 @@ pub struct Terms {
     pub participant: Option<LegId>,
     /// Whether nothing may be played to this leg.
     pub listen_only: bool,
-    /// Whether a key's event says only that one was pressed.
-    pub mask_keys: bool,
+    /// By what keys are published.
+    pub redaction: Policy,
 }
 
 /// Gives audio buffers, so that an utterance need not allocate one. Whoever

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::redact::{Heard, Memory, Policy};
-use crate::types::{ConversationId, Entity, RedactionMode, Segment, Transcript};
+use crate::types::{ConversationId, Entity, Segment, Transcript};
 
 /// What a leg's texts are redacted by. To be held as long as the leg is there.
 #[derive(Debug, Clone)]
@@ -18,10 +18,10 @@ impl Redaction {
         Self { policy, memory }
     }
 
-    /// How much is taken out.
+    /// What is taken out, and how readily.
     #[must_use]
-    pub fn mode(&self) -> RedactionMode {
-        self.policy.mode
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// Takes out of a segment's text what must not leave. Held for microseconds.

@@ -100,11 +100,13 @@ fn other_readings_pass(run: &Run, digits: &[u8]) -> bool {
 
 /// Whether the number begins as those of the large networks do, at their length.
 pub(super) fn is_issued(digits: &[u8]) -> bool {
-    match (digits.len(), digits[0], digits[1]) {
-        (15, 3, 4 | 7) => true,
-        (16, 4, _) | (16, 5, 1..=5) | (16, 2, 2..=7) | (16, 6, 0 | 4 | 5) | (16, 3, 5) => true,
-        _ => false,
-    }
+    let len = if matches!(digits, [3, 4 | 7, ..]) { 15 } else { 16 };
+    digits.len() == len && is_issuers(digits)
+}
+
+/// Whether digits begin as the numbers of the large networks do.
+pub(super) fn is_issuers(digits: &[u8]) -> bool {
+    matches!(digits, [3, 4 | 5 | 7, ..] | [4, _, ..] | [5, 1..=5, ..] | [2, 2..=7, ..] | [6, 0 | 4 | 5, ..])
 }
 
 /// The check of ISO/IEC 7812-1, annex B.

@@ -7,11 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::card::{self, luhn};
-use super::lex::Class;
-use super::run::Run;
 use super::scene::Scene;
+use super::suspicion::{Before, hold_back, open_end, suspect};
 use super::words::mask;
-use super::{DETECTORS, Found, Policy, email, tagged};
+use super::{DETECTORS, Found, Placed, Policy, tagged};
 use crate::types::{Entity, EntityKind, LegId, Moment, Private, RedactionMode, SegmentId, SegmentKind, Transcript};
 
 /// How long an answer to what was asked for is expected.
@@ -20,12 +19,6 @@ const EXPECTED_FOR: Duration = Duration::from_secs(30);
 const OPEN_FOR: Duration = Duration::from_secs(15);
 /// Digits of a run that may go on.
 const OPEN_MAX: usize = 32;
-/// Digits in a piece that is taken out on suspicion.
-const PIECE_MIN: usize = 4;
-/// Digits at the end of a partial that are held back.
-const HELD_BACK_MIN: usize = 3;
-/// Digits in several segments of one leg that are suspect whatever was asked for.
-const SUSPECT_LEN: usize = 9;
 /// Times that a text is looked at: after each, with what was found taken out.
 const LOOKS_MAX: usize = 4;
 /// Legs of a conversation that are remembered; of more, the first is forgotten.
@@ -115,43 +108,17 @@ impl Memory {
         let expected = self.asked.iter().map(|(kind, _)| *kind).collect();
         let scene = Scene::new(lower, DETECTORS, expected);
         let mut spans = super::find(&scene, policy.kinds);
-        self.suspect(policy, heard, &scene, &mut spans);
+        let leg = self.legs.get(heard.leg);
+        let open = leg.and_then(|leg| leg.open.as_ref()).filter(|(_, at)| heard.at.since(*at) <= OPEN_FOR);
+        let before = Before {
+            open: open.map(|(digits, _)| &digits[..]),
+            gap: heard.id.0.saturating_sub(1) > leg.map_or(0, |leg| leg.last),
+        };
+        suspect(policy, before, &scene, &mut spans);
         if heard.kind == SegmentKind::Partial {
-            hold_back(&scene, &mut spans);
+            hold_back(before, &scene, &mut spans);
         }
         (scene, spans)
-    }
-
-    /// Adds digits that are no entity by themselves and may be part of one.
-    fn suspect(&self, policy: Policy, heard: Heard<'_>, scene: &Scene<'_>, spans: &mut Vec<Placed>) {
-        let strict = policy.mode == RedactionMode::Strict;
-        let leg = self.legs.get(heard.leg);
-        let before = heard.id.0.saturating_sub(1);
-        // Segments between were lost or are not decoded yet.
-        let gap = before > leg.map_or(0, |leg| leg.last);
-        let open = leg.and_then(|leg| leg.open.as_ref()).filter(|(_, at)| heard.at.since(*at) <= OPEN_FOR);
-        let card_asked = [EntityKind::Card, EntityKind::Cvv].iter().any(|kind| scene.expected.contains(kind));
-        let card_here = scene.cues.iter().any(|cue| cue.kind == EntityKind::Card);
-        for run in &scene.runs {
-            let span = (run.first, run.last);
-            if overlaps(spans, span) || run.amount || !policy.kinds.has(EntityKind::Card) {
-                continue;
-            }
-            let joined = open.filter(|_| begins_text(scene, run)).map(|(digits, _)| joined(digits, run));
-            let whole = joined.as_ref().is_some_and(|digits| card::LEN.contains(&digits.len()) && luhn(digits));
-            let long = joined.as_ref().is_some_and(|digits| digits.len() >= SUSPECT_LEN);
-            let piece = run.len() >= PIECE_MIN;
-            let answer = scene.expected.contains(&EntityKind::Card) && scene.is_whole_answer(span.0, span.1);
-            let unconfirmed = matches!(run.len(), 13..=19) && card::is_issued(&run.values());
-            if whole {
-                spans.push((EntityKind::Card, span));
-            } else if piece && answer {
-                spans.push((EntityKind::Card, span));
-            } else if strict && (piece && (card_asked || card_here || gap) || long || unconfirmed) {
-                spans.push((EntityKind::Digits, span));
-            }
-        }
-        spans.sort_by_key(|(_, span)| *span);
     }
 
     fn remember(&mut self, heard: Heard<'_>, scene: &Scene<'_>, spans: &[Placed]) {
@@ -161,13 +128,13 @@ impl Memory {
         let leg = self.legs.entry(heard.leg.clone()).or_default();
         leg.last = leg.last.max(heard.id.0);
         let earlier = leg.open.take().filter(|(_, at)| heard.at.since(*at) <= OPEN_FOR);
-        leg.open = scene.runs.last().filter(|run| ends_text(scene, run)).map(|run| {
-            let digits = match earlier {
-                Some((digits, _)) if begins_text(scene, run) => joined(&digits, run),
-                _ => run.values(),
-            };
-            (digits[digits.len().saturating_sub(OPEN_MAX)..].to_vec(), heard.at)
-        });
+        leg.open = if scene.runs.is_empty() {
+            // "Hold on": the digits before it still wait for the next ones.
+            earlier
+        } else {
+            let digits = open_end(scene, earlier.as_ref().map(|(digits, _)| &digits[..]));
+            digits.map(|digits| (digits[digits.len().saturating_sub(OPEN_MAX)..].to_vec(), heard.at))
+        };
         let done = |kind: EntityKind, found: EntityKind, (first, last): (usize, usize)| {
             kind == found && (kind != EntityKind::Card || last - first > 10 || long(scene, first, last))
         };
@@ -187,9 +154,6 @@ impl Memory {
         }
     }
 }
-
-/// A kind, and its first and last token.
-type Placed = (EntityKind, (usize, usize));
 
 fn place(scene: &Scene<'_>, &(kind, (first, last)): &Placed) -> Found {
     Found { kind, bytes: (scene.tokens[first].start, scene.tokens[last].end) }
@@ -213,39 +177,4 @@ fn unshifted(found: Found, tags: &[Found]) -> Found {
 /// Whether an entity has the digits of a whole card.
 fn long(scene: &Scene<'_>, first: usize, last: usize) -> bool {
     scene.runs.iter().any(|run| run.first >= first && run.last <= last && run.len() >= *card::LEN.start())
-}
-
-fn overlaps(spans: &[Placed], (first, last): (usize, usize)) -> bool {
-    spans.iter().any(|(_, (a, b))| first <= *b && last >= *a)
-}
-
-fn joined(digits: &[u8], run: &Run) -> Vec<u8> {
-    digits.iter().copied().chain(run.values()).collect()
-}
-
-/// Tokens before digits that go on, at most: "yes, and then".
-const LEAD_MAX: usize = 3;
-
-fn begins_text(scene: &Scene<'_>, run: &Run) -> bool {
-    run.first <= LEAD_MAX && scene.tokens[..run.first].iter().all(|token| token.class == Class::Word)
-}
-
-fn ends_text(scene: &Scene<'_>, run: &Run) -> bool {
-    scene.tokens.len() - 1 - run.last <= 2
-}
-
-/// Takes out what stands at the end of a partial and may grow into an entity: what was
-/// shown once cannot be taken back.
-fn hold_back(scene: &Scene<'_>, spans: &mut Vec<Placed>) {
-    if let Some(run) = scene.runs.last().filter(|run| run.last + 1 == scene.tokens.len() && run.len() >= HELD_BACK_MIN)
-        && !overlaps(spans, (run.first, run.last))
-    {
-        spans.push((EntityKind::Digits, (run.first, run.last)));
-    }
-    if let Some(first) = email::unfinished(scene)
-        && !overlaps(spans, (first, scene.tokens.len() - 1))
-    {
-        spans.push((EntityKind::Email, (first, scene.tokens.len() - 1)));
-    }
-    spans.sort_by_key(|(_, span)| *span);
 }

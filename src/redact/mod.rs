@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! text ──► lex ──► run ──► scene ──► detectors ──► spans ──► tags in the text, masked
-//!          tokens  digits  cues      one a kind              words, entities for the event
-//!                              ▲
-//!                     memory ──┘ what was asked for, and digits that go on
+//!          tokens  digits  cues      one a kind    ▲         words, entities for the event
+//!                              ▲              suspicion
+//!                              │                  ▲ digits that go on
+//!                     memory ──┴──────────────────┘ what was asked for
+//!
+//! keys ──► the first of an entry is a menu's choice, the others nobody's business
 //! ```
 //!
 //! A detector is one file here plus one line in [`DETECTORS`]. All of it is pure, and
@@ -17,11 +20,13 @@
 mod account;
 mod birth_date;
 mod card;
+mod content;
 mod cvv;
 mod date;
 mod email;
 mod expiry;
 mod iban;
+mod keys;
 mod letters;
 mod lex;
 mod memory;
@@ -32,11 +37,14 @@ mod run;
 mod scene;
 mod sort_code;
 mod ssn;
+mod suspicion;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::content::hide;
+pub use self::keys::{Keys, MASKED_KEY};
 pub use self::memory::{Heard, Memory};
 pub use self::policy::{Kinds, Policy};
 use self::scene::Scene;
@@ -59,6 +67,8 @@ static DETECTORS: &[&dyn Detector] = &[
 
 /// First and last token.
 type Span = (usize, usize);
+/// What is at a place.
+type Placed = (EntityKind, Span);
 
 /// Finds the entities of one kind.
 trait Detector: Sync {
@@ -82,8 +92,8 @@ pub struct Found {
 }
 
 /// The entities of `scene`, in order, none overlapping another.
-fn find(scene: &Scene<'_>, kinds: Kinds) -> Vec<(EntityKind, Span)> {
-    let mut all: Vec<(EntityKind, Span)> = Vec::new();
+fn find(scene: &Scene<'_>, kinds: Kinds) -> Vec<Placed> {
+    let mut all: Vec<Placed> = Vec::new();
     let mut found = Vec::new();
     // Most texts have no digits, and then only these can be there.
     let wordy = |kind| matches!(kind, EntityKind::Email | EntityKind::BirthDate);
@@ -91,13 +101,17 @@ fn find(scene: &Scene<'_>, kinds: Kinds) -> Vec<(EntityKind, Span)> {
     for detector in DETECTORS.iter().filter(|detector| wanted(detector.kind())) {
         detector.find(scene, &mut found);
         for (first, last) in found.drain(..) {
-            if all.iter().all(|(_, (a, b))| last < *a || first > *b) {
+            if !overlaps(&all, (first, last)) {
                 all.push((detector.kind(), (first, last)));
             }
         }
     }
     all.sort_by_key(|(_, span)| *span);
     all
+}
+
+fn overlaps(spans: &[Placed], (first, last): Span) -> bool {
+    spans.iter().any(|(_, (a, b))| first <= *b && last >= *a)
 }
 
 /// `text` with a tag for each entity.

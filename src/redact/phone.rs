@@ -97,7 +97,7 @@ impl Detector for Phone {
 
     fn find(&self, scene: &Scene<'_>, found: &mut Vec<Span>) {
         for run in &scene.runs {
-            let other = scene.preceded(run.first, 5, &OTHERS);
+            let other = is_other(scene, run);
             let plus = scene.gap_before(run.first).ends_with('+') || scene.preceded(run.first, 1, &["plus"]);
             let announced = !other
                 && (scene.announced(EntityKind::Phone, run.first) || scene.explained(EntityKind::Phone, run.last));
@@ -110,6 +110,11 @@ impl Detector for Phone {
             }
         }
     }
+}
+
+/// Whether words before a run say that it is a number of another sort.
+pub(super) fn is_other(scene: &Scene<'_>, run: &Run) -> bool {
+    scene.preceded(run.first, 5, &OTHERS)
 }
 
 /// Whether a run is a number by its form alone.

@@ -32,6 +32,14 @@ pub struct Policy {
     pub kinds: Kinds,
 }
 
+impl Policy {
+    /// Whether a string of digits, of which nothing is known, may be of a kind to be taken out.
+    pub(super) fn has_numbers(self) -> bool {
+        let numbers = [EntityKind::Card, EntityKind::Cvv, EntityKind::Expiry, EntityKind::Ssn, EntityKind::Account];
+        numbers.iter().any(|kind| self.kinds.has(*kind))
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self { mode: RedactionMode::default(), kinds: Kinds::ALL }

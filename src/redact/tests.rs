@@ -57,21 +57,42 @@ fn an_answer_is_known_by_what_was_asked_for() {
     assert_eq!(say("caller", 3, 6, "1111 1111"), "[CARD]");
     assert_eq!(say("caller", 4, 8, "1111"), "[CARD]");
     assert_eq!(say("agent", 2, 10, "And the security code?"), "And the security code?");
-    assert_eq!(say("caller", 5, 12, "It's 123."), "It's [CVV].");
-    assert_eq!(say("caller", 6, 60, "It was 2019"), "It was 2019", "long after");
+    assert_eq!(say("caller", 5, 12, "one"), "[DIGITS]", "a code in pieces");
+    assert_eq!(say("caller", 6, 13, "two three"), "[DIGITS]");
+    assert_eq!(say("agent", 3, 14, "Sorry, the security code again?"), "Sorry, the security code again?");
+    assert_eq!(say("caller", 7, 16, "It's 123."), "It's [CVV].");
+    assert_eq!(say("caller", 8, 60, "It was 2019"), "It was 2019", "long after");
 }
 
 #[test]
 fn digits_that_go_on_are_known_by_the_whole_without_a_question() {
-    let mut memory = Memory::default();
-    let mut say = |id, text: &str| hear(&mut memory, RedactionMode::Tags, "caller", id, id, text);
-    assert_eq!(say(1, "so 4111 1111"), "so 4111 1111", "tags takes out what is known, not what may be");
-    assert_eq!(say(2, "1111 1111"), "[CARD]");
-    let mut memory = Memory::default();
-    let mut say = |id, text: &str| hear(&mut memory, RedactionMode::Strict, "caller", id, id, text);
-    assert_eq!(say(1, "My visa? 4111"), "My visa? [DIGITS]");
-    assert_eq!(say(2, "1111, and then"), "[CARD], and then", "an answer to what was named");
-    assert_eq!(say(9, "no, 4512"), "no, [DIGITS]", "segments before it are not known");
+    let say = |mode, pieces: &[(u64, &str)]| -> Vec<String> {
+        let mut memory = Memory::default();
+        pieces.iter().map(|(id, text)| hear(&mut memory, mode, "caller", *id, *id, text)).collect()
+    };
+    let tags = |pieces: &[(u64, &str)]| say(RedactionMode::Tags, pieces);
+    assert_eq!(tags(&[(1, "so 4111 1111"), (2, "1111 1111")]), ["so 4111 1111", "[CARD]"], "eight digits are no card");
+    assert_eq!(tags(&[(1, "4111"), (2, "1111"), (3, "1111"), (4, "1111")]), ["4111", "1111", "[DIGITS]", "[CARD]"]);
+    assert_eq!(tags(&[(1, "4111 1111"), (2, "uh"), (3, "1111 1111")]), ["4111 1111", "uh", "[CARD]"]);
+    assert_eq!(tags(&[(1, "4111 1111 1111"), (2, "1111")]), ["[DIGITS]", "[CARD]"]);
+    let broken = tags(&[(1, "4111 1111 hang on 1111"), (2, "1111")]);
+    assert_eq!(broken, ["[DIGITS] hang on [DIGITS]", "[CARD]"]);
+    assert_eq!(tags(&[(1, "no"), (4, "1111 1111, okay?")]), ["no", "[DIGITS], okay?"], "what came before is not known");
+    let strict = |pieces: &[(u64, &str)]| say(RedactionMode::Strict, pieces);
+    let said = strict(&[(1, "My visa? 4111"), (2, "1111, and then"), (9, "no, 4512")]);
+    assert_eq!(said, ["My visa? [DIGITS]", "[CARD], and then", "no, [DIGITS]"]);
+}
+
+#[test]
+fn a_card_is_known_though_a_digit_was_misheard_or_words_stand_in_it() {
+    for (said, published) in [
+        ("4111 1111, hang on a second, 1111 1111.", "[CARD], hang on a second, [CARD]."),
+        ("It's 4111 1111 1111 1112.", "It's [DIGITS]."),
+        ("order number 4111 1111 1111 1112.", "order number 4111 1111 1111 1112."),
+        ("we sold 4111 in 2019", "we sold 4111 in 2019"),
+    ] {
+        assert_eq!(one(said), published, "{said}");
+    }
 }
 
 #[test]
@@ -79,6 +100,43 @@ fn a_partial_shows_nothing_that_may_become_an_entity() {
     assert_eq!(partial("it's four one one"), "it's [DIGITS]");
     assert_eq!(partial("my email is john dot"), "my email is [EMAIL]");
     assert_eq!(partial("it's four"), "it's four");
+    assert_eq!(partial("it's 4111 1111, uh"), "it's [DIGITS], uh");
+    assert_eq!(partial("it's 4111 1111 and then"), "it's [DIGITS] and then");
+    assert_eq!(partial("and the cvv is one two"), "and the cvv is [DIGITS]");
+}
+
+#[test]
+fn a_partial_shows_no_digit_of_what_was_asked_for_or_goes_on() {
+    let mut memory = Memory::default();
+    let mut say = |kind, leg: &str, id, text: &str| {
+        let leg = LegId::parse(leg).unwrap();
+        let heard = Heard { leg: &leg, id: SegmentId(id), kind, at: Moment::from_ms(id * 1_000) };
+        tagged(text, &memory.find(Policy::default(), heard, text))
+    };
+    use SegmentKind::{Final, Partial};
+    assert_eq!(say(Final, "caller", 1, "4111 1111"), "4111 1111");
+    assert_eq!(say(Partial, "caller", 2, "one one"), "[DIGITS]", "it goes on");
+    assert_eq!(say(Final, "agent", 1, "And your security code?"), "And your security code?");
+    assert_eq!(say(Partial, "caller", 3, "one two"), "[DIGITS]");
+    assert_eq!(say(Partial, "caller", 3, "one moment please"), "one moment please");
+}
+
+/// Whatever a card is made of, and wherever a partial is cut, no more of it is shown than
+/// the issuer's own digits.
+#[test]
+fn no_partial_of_a_card_shows_more_than_two_digits_of_it() {
+    for lead in ["", "so it's ", "my card number is "] {
+        for way in ways(&[4, 1, 1, 1, 2, 0, 3, 5, 6, 7, 8, 9, 3, 1, 4, 4]) {
+            let said = format!("{lead}{way}");
+            for cut in (lead.len()..=said.len()).filter(|cut| *cut == said.len() || said[..*cut].ends_with([' ', ',']))
+            {
+                let shown = partial(&said[..cut]);
+                let lower = shown.to_ascii_lowercase();
+                let digits: usize = run::runs(&lex::tokens(&lower)).iter().map(run::Run::len).sum();
+                assert!(digits <= 2, "{said}, cut at {cut}: {shown}");
+            }
+        }
+    }
 }
 
 #[test]

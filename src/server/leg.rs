@@ -19,7 +19,7 @@ use super::{CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
 use crate::inference::Redaction;
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
-use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, RedactionMode, Reply, Segment, Speaker};
+use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
 use crate::vonage::media_token::MediaClaims;
 
 /// Messages taken from a socket that never pauses before commands are looked for.
@@ -65,7 +65,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         speaker_settled: asked.claims.is_some(),
         participant: asked.claims.and_then(|claims| claims.participant),
         listen_only: asked.listen_only,
-        mask_keys: redaction.mode() == RedactionMode::Strict,
+        redaction: redaction.policy(),
     };
     let info = LegInfo {
         id: id.clone(),
@@ -269,7 +269,7 @@ impl Leg {
         let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             let joined_at = self.presence.join(&conversation, self.connected);
-            self.redaction = self.gateway.pool.redaction(&conversation, Some(self.redaction.mode()));
+            self.redaction = self.gateway.pool.redaction(&conversation, Some(self.redaction.policy().mode));
             self.call.join(conversation, joined_at);
             if let Some(Capture { paused: true, reason }) = self.presence.capture() {
                 self.call.start_paused(&reason);

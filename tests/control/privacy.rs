@@ -20,7 +20,8 @@ fn leaked(desk: &Desk) -> usize {
 
 #[test]
 fn keys_are_published_but_for_those_of_a_pause() {
-    let mut desk = Desk::new(to_agent());
+    // A pause is obeyed where nothing is redacted, too.
+    let mut desk = Desk::new(Flow { redaction: Some(RedactionMode::Off), ..to_agent() });
     desk.answer(CALLER, CON);
     let webhook = keys(&desk, 0);
     desk.hear(None, &webhook).unwrap();
@@ -51,6 +52,69 @@ fn keys_are_published_but_for_those_of_a_pause() {
     let webhook = keys(&desk, 0);
     desk.hear(None, &webhook).unwrap();
     assert_eq!(leaked(&desk), 2);
+}
+
+/// What was published of the last webhook.
+fn content(desk: &Desk) -> Value {
+    let body = desk.events.iter().rev().find_map(|event| match &event.body {
+        Body::CallUpdated(updated) => Some(updated.content.clone()),
+        _ => None,
+    });
+    Value::Object(body.unwrap())
+}
+
+#[test]
+fn what_webhooks_say_of_keys_and_words_is_redacted() {
+    let mut desk = Desk::new(Flow { redaction: None, ..to_agent() });
+    desk.answer(CALLER, CON);
+    let spoken = "sure, it's four one one one, one one one one, one one one one, one one one one";
+    for (said, published) in [
+        (
+            json!({"dtmf": {"digits": CARD, "timed_out": false}}),
+            json!({"dtmf": {"digits": "[DIGITS]", "timed_out": false}}),
+        ),
+        (json!({"dtmf": CARD}), json!({"dtmf": "[DIGITS]"})),
+        (json!({"dtmf": 4111}), json!({"dtmf": "[DIGITS]"})),
+        (
+            json!({"speech": {"results": [{"text": spoken, "confidence": "0.9405"}, {"text": "123"}, {"text": "sales"}]}}),
+            json!({"speech": {"results": [{"text": "sure, it's [CARD]", "confidence": "0.9405"}, {"text": "[DIGITS]"}, {"text": "sales"}]}}),
+        ),
+        (
+            json!({"payload": {"card": CARD, "n": 4_111_111_111_111_111_u64, "menu": 2}}),
+            json!({"payload": {"card": "[CARD]", "n": "[CARD]", "menu": 2}}),
+        ),
+    ] {
+        let mut webhook =
+            json!({"uuid": CALLER, "conversation_uuid": CON, "from": "447700900000", "to": "442079460000"});
+        let mut expected = webhook.clone();
+        webhook.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        expected.as_object_mut().unwrap().extend(published.as_object().unwrap().clone());
+        desk.hear(None, &webhook).unwrap();
+        let shown = content(&desk);
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&shown[key], value, "{webhook}");
+        }
+        desk.pass_s(60);
+    }
+    let tag =
+        sidetone::control::Tag { call: crate::desk::con(CON), role: sidetone::control::Role::Caller, hears: None };
+    desk.hear(Some(&tag), &json!({"digits": CARD, "note": spoken, "uuid": CALLER})).unwrap();
+    assert_eq!((leaked(&desk), content(&desk)["note"].clone()), (0, json!("sure, it's [CARD]")));
+}
+
+#[test]
+fn of_keys_told_one_by_one_only_a_menus_choice_is_published() {
+    let mut desk = Desk::new(Flow { redaction: None, ..to_agent() });
+    desk.answer(CALLER, CON);
+    let mut press = |key: &str, wait_s| {
+        desk.hear(None, &json!({"uuid": CALLER, "conversation_uuid": CON, "dtmf": {"digits": key}})).unwrap();
+        let shown = content(&desk)["dtmf"]["digits"].clone();
+        desk.pass_s(wait_s);
+        shown
+    };
+    assert_eq!([press("2", 10), press("1", 10)], ["2", "1"], "choices of a menu");
+    let card: Vec<_> = CARD.chars().map(|key| press(&key.to_string(), 1)).collect();
+    assert!(card[0] == "4" && card[1..].iter().all(|key| key == "[DIGITS]"), "{card:?}");
 }
 
 #[test]
