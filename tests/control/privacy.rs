@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use sidetone::control::{Role, Tag};
+use sidetone::control::Flow;
 use sidetone::event::Body;
+use sidetone::types::RedactionMode;
 
 use crate::desk::{CALLER, CON, Desk, ROOM, status_of, to_agent, wall};
 
