@@ -1,8 +1,8 @@
 //! What a pause keeps out of the events.
 
 use serde_json::{Value, json};
-use sidetone::control::{Role, Tag};
 use sidetone::control::Flow;
+use sidetone::control::{Role, Tag};
 use sidetone::event::Body;
 use sidetone::types::RedactionMode;
 
