@@ -84,8 +84,7 @@ pub(super) fn at(scene: &Scene<'_>, at: usize) -> Option<Date> {
     }
     let mut date = Date { last: at, month: false, digits: 0, ordinals: 0 };
     let mut any = false;
-    for here in at..tokens.len().min(at + TOKENS_MAX) {
-        let token = &tokens[here];
+    for (here, token) in tokens.iter().enumerate().skip(at).take(TOKENS_MAX) {
         if here > at && token.gap.chars().any(|c| !c.is_whitespace() && !"-/.,".contains(c)) {
             break;
         }

@@ -72,7 +72,7 @@ impl Detector for Expiry {
             let noun = scene.tokens[cue.first].text.starts_with("expi")
                 && !matches!(scene.tokens[cue.first].text, "expires" | "expire" | "expiring")
                 || scene.tokens[cue.first].is("exp");
-            if (noun && !other) || (card && !other) || (noun && card) {
+            if (noun || card) && !other || noun && card {
                 found.extend(first_after(scene, cue.last));
             }
         }
