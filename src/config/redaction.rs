@@ -9,8 +9,9 @@ use crate::types::{EntityKind, RedactionMode};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redaction {
-    /// `off`; `tags`: what is known to be private is replaced by a tag such as `[CARD]`;
-    /// `strict`: so are digits that may be, and keys. A flow may say otherwise.
+    /// `off`; `tags`: what is known to be private is replaced by a tag such as `[CARD]`, and of
+    /// keys only a menu's choice is published; `strict`: so are digits that may be, and all
+    /// keys. A flow may say otherwise.
     pub policy: PolicyRule,
     /// Kinds that are taken out, such as `card`; none is all.
     pub kinds: Vec<String>,

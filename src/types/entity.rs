@@ -119,14 +119,15 @@ pub struct Entity {
 pub enum RedactionMode {
     /// Nothing.
     Off,
-    /// What is known to be an entity by its own form, or by what was said before it.
+    /// What is known to be an entity by its own form, or by what was said before it; digits that begin as a
+    /// card's number and are too many to tell of its issuer alone; and keys but for a menu's choice.
     // The default: who transcribes calls without having thought of card numbers must not
     // find them in a topic later, and text that went out cannot be called back. Not
     // `strict`, as that takes out digits on a suspicion, order numbers among them, and
-    // masks keys, which an application may be steered by: that is for its owner to ask for.
+    // masks every key, which an application may be steered by: that is for its owner to ask for.
     #[default]
     Tags,
-    /// That, and digits that may be part of one; keys too.
+    /// That, and digits that may be part of one; every key.
     Strict,
 }
 
