@@ -153,7 +153,7 @@ pub(super) fn hold_back(before: Before<'_>, scene: &Scene<'_>, spans: &mut Vec<P
 }
 
 /// The digits at the end of a text that may go on in the next; those before it where it
-/// only goes on with them. None where it ends with others words.
+/// only goes on with them. None where it ends with other words.
 pub(super) fn open_end(scene: &Scene<'_>, earlier: Option<&[u8]>) -> Option<Vec<u8>> {
     let chain = match chains(scene, &[]).pop() {
         Some(chain) if chain.last().is_some_and(|run| ends_text(scene, run)) => chain,

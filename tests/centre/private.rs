@@ -70,6 +70,13 @@ async fn a_card_is_in_no_event_file_answer_or_log() {
     let leaked: Vec<_> = all.filter(|text| leaks(text)).collect();
     assert!(leaked.is_empty(), "{leaked:#?}");
 
+    // Not even a log that tells all has it: neither what came over a socket nor who called.
+    assert!(log.contains("\"level\":\"DEBUG\""), "the log tells little, so nothing was shown by what is not in it");
+    for secret in ["websocket:dtmf", "447700900000", "token=", "stm1.", "\"digit\""] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret}: {line:?}");
+    }
+
     // It was said, and is marked; its words have their times.
     let events: Vec<Value> = watch.seen.iter().map(super::support::events::Sent::json).collect();
     let found = |wanted: &str, tag: &str| {
