@@ -27,7 +27,6 @@ use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{BuildError, Private, Rate};
-use crate::vonage::app_jwt::AppKey;
 use crate::vonage::media_token::MediaKeys;
 use crate::vonage::rest::{self, Client};
 use crate::{asr, sentiment, vad};
@@ -166,16 +165,24 @@ fn voice_api(config: &Config) -> Result<Option<VoiceApi>, StartError> {
     if !vonage.has_api() {
         return Ok(None);
     }
-    let path = &vonage.private_key;
-    let bad = |what: String| StartError::Vonage(format!("vonage.private_key is {}: {what}", path.display()));
-    let pem = std::fs::read_to_string(path).map_err(|error| bad(format!("it cannot be read: {error}")))?;
     let client = |settings| {
-        let key = AppKey::from_pem(&pem).map_err(|error| bad(error.to_string()))?;
+        let key = vonage.app_key().map_err(StartError::Vonage)?;
         Client::new(settings, &vonage.application_id, key)
             .map_err(|error| StartError::Vonage(format!("vonage.{error}")))
     };
     let once = rest::Settings { attempts_max: 1, ..vonage.client() };
     Ok(Some(VoiceApi { client: client(vonage.client())?, creator: client(once)? }))
+}
+
+/// What the controller would be told if this configuration were served where it says:
+/// to look at beforehand.
+///
+/// # Errors
+/// [`StartError::Media`], which names the keys to set.
+pub fn controller_settings(config: &Config) -> Result<control::Settings, StartError> {
+    let (_, keys) = media_keys(config)?;
+    let source = config.server.name.as_str().into();
+    Ok(control_settings(config, config.server.listen, keys, source, config.vonage.has_api()))
 }
 
 /// What the controller's core is told.

@@ -1,4 +1,6 @@
-//! `sidetone check`: configuration, model, port, sinks, one line each.
+//! `sidetone check`: configuration, model, port, Vonage, sinks, one line each.
+
+mod vonage;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -42,6 +44,9 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     report.line("model", model(&config))?;
     report.line("asr", engine(&config))?;
     report.line("port", port(config.server.listen))?;
+    if vonage::is_configured(&config) {
+        vonage::check(&config, &mut report)?;
+    }
     if !config.sink.file.path.as_os_str().is_empty() {
         let path = &config.sink.file.path;
         let there = path.exists();

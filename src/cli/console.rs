@@ -51,7 +51,7 @@ impl Console {
     fn grow(&mut self, event: &Event, at_ms: u64, text: &str) {
         let Some(screen) = &self.screen else { return };
         // The newest words are the interesting ones, and there is one line for them.
-        let room = usize::from(screen_width()).saturating_sub(INDENT + 2).max(20);
+        let room = usize::from(screen_width()).saturating_sub(INDENT + 3).max(20);
         let from = text.char_indices().rev().nth(room).map_or(0, |(at, _)| at);
         let line = self.columns(event, at_ms, None)
             + &self.paint(format!("{} …", &text[from..]), Style::new().italic().dimmed());

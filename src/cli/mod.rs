@@ -54,7 +54,7 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play a two-party call into a gateway of its own and watch it become text
+    /// Have an offline Vonage call a gateway of its own, and watch the call become text
     Demo(demo::Options),
     /// Run the gateway
     Serve(serve::Options),
@@ -69,7 +69,7 @@ enum Command {
     Models(models::Models),
     /// List the voice activity, transcription, sentiment and sink backends
     Backends,
-    /// Look at configuration, model, port and broker: what is wrong, and how to mend it
+    /// Look at configuration, model, port, Vonage and broker: what is wrong, and how to mend it
     Check(check::Options),
     /// Check from outside whether a gateway serves Vonage as it must
     Conformance(conformance::Options),

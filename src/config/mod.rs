@@ -31,7 +31,7 @@ pub use redaction::{PolicyRule, Redaction};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
 pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
-pub use vonage::{Account, Control, QueryHashRule, Vonage};
+pub use vonage::{Account, Control, QueryHashRule, Vonage, is_loopback_url};
 
 use crate::call::{CallConfig, Endpointing};
 use crate::types::Rate;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::{Secret, one_or_more};
 use crate::control::Limits;
+use crate::vonage::app_jwt::AppKey;
 use crate::vonage::rest;
 use crate::vonage::rest_types::DEFAULT_BASE;
 use crate::vonage::signature::{Keyring, Policy, QueryHash, SECRETS_PER_KEY_MAX};
@@ -22,6 +23,8 @@ pub struct Vonage {
     /// folder. Empty: nothing is asked of Vonage, so there are no agents to ring and no
     /// listeners to make.
     pub private_key: PathBuf,
+    /// The same key as text: for a secret that the environment carries. One of the two.
+    pub private_key_pem: Secret,
     /// Where calls are created.
     pub api_base: String,
     /// Hosts besides Vonage's that may be sent our token: a simulator, as `host:port`.
@@ -72,6 +75,7 @@ impl Default for Vonage {
         Self {
             application_id: String::new(),
             private_key: PathBuf::new(),
+            private_key_pem: Secret::default(),
             api_base: DEFAULT_BASE.to_owned(),
             trusted_hosts: Vec::new(),
             account: Vec::new(),
@@ -96,7 +100,22 @@ impl Vonage {
     /// Whether Vonage can be asked for anything.
     #[must_use]
     pub fn has_api(&self) -> bool {
-        !self.private_key.as_os_str().is_empty()
+        !self.private_key.as_os_str().is_empty() || !self.private_key_pem.is_empty()
+    }
+
+    /// The private key, from wherever it is configured.
+    ///
+    /// # Errors
+    /// The key, its value and what is wrong with it.
+    pub fn app_key(&self) -> Result<AppKey, String> {
+        if !self.private_key_pem.is_empty() {
+            let key = AppKey::from_pem(&self.private_key_pem.reveal().0);
+            return key.map_err(|error| format!("vonage.private_key_pem is no key: {error}"));
+        }
+        let path = &self.private_key;
+        let bad = |what: String| format!("vonage.private_key is {}: {what}", path.display());
+        let pem = std::fs::read_to_string(path).map_err(|error| bad(format!("it cannot be read: {error}")))?;
+        AppKey::from_pem(&pem).map_err(|error| bad(error.to_string()))
     }
 
     /// The secrets of every account. Only of a checked configuration is this complete.
@@ -133,10 +152,22 @@ impl Vonage {
         rest::Settings {
             base: self.api_base.clone(),
             trusted_hosts: self.trusted_hosts.clone(),
+            // No proxy reaches this machine's own simulator.
+            system_proxy: !is_loopback_url(&self.api_base),
             request_timeout: Duration::from_millis(self.request_timeout_ms),
             ..rest::Settings::default()
         }
     }
+}
+
+/// Whether a URL leads to this machine itself.
+#[must_use]
+pub fn is_loopback_url(url: &str) -> bool {
+    let host = url.split("://").nth(1).unwrap_or_default();
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |h| h.0);
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `[control]`: bounds of the controller.
@@ -242,6 +273,12 @@ pub(super) fn check(vonage: &Vonage, control: &Control, is_loopback: bool) -> Ve
         !vonage.unsigned || is_loopback,
         "true",
         "false unless server.listen is a loopback address: anyone could forge webhooks",
+    );
+    expect(
+        "vonage.private_key_pem",
+        vonage.private_key.as_os_str().is_empty() || vonage.private_key_pem.is_empty(),
+        "set",
+        "one of it and vonage.private_key",
     );
     expect(
         "vonage.private_key",

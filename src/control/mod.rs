@@ -42,6 +42,6 @@ pub use self::call::CallState;
 pub use self::centre::{Asked, CallView, Centre, Footprint, Now, Outcome, Output, Request, UnknownCall};
 pub use self::flow::{BadFlow, Flow, Listen, Pattern, Target, choose};
 pub use self::hours::{BadHours, Hours};
-pub use self::plan::{EVENT_PATH, MEDIA_PATH, MediaPass, Tag, fallback};
+pub use self::plan::{EVENT_PATH, MEDIA_PATH, MediaPass, Tag, fallback, samples};
 pub use self::role::Role;
 pub use self::settings::{Limits, Settings};

@@ -268,6 +268,26 @@ fn leg(to: Endpoint, tag: &Tag, public_url: &str, ncco: Ncco, from: Option<&str>
     }
 }
 
+/// The NCCOs of a flow as they would be for nobody's call, each with its name: to hold
+/// against Vonage's rules before a caller hears them.
+#[must_use]
+pub fn samples(flow: &Flow, pass: &MediaPass, public_url: &str, now: WallTime) -> Vec<(&'static str, Ncco)> {
+    let nobody = "CON-00000000-0000-4000-8000-000000000000";
+    // It is one; without it nothing could be made.
+    let Ok(call) = ConversationId::parse(nobody) else { return Vec::new() };
+    let heard = Heard { call: &call, speaker: Speaker::Caller, participant: None, epoch: now };
+    let mut nccos = vec![("opening", opening(flow, public_url, pass, heard, nobody, now))];
+    if let Target::Agent(endpoint) = &flow.target {
+        let tag = Tag { call: call.clone(), role: Role::Agent, hears: None };
+        let leg = agent_leg(flow, endpoint, &tag, public_url, None);
+        nccos.extend(leg.ncco.get().map(|ncco| ("the agent's leg", ncco.clone())));
+        // An endpoint has its rules in a `connect` only; the leg's are the same.
+        nccos.push(("to", Ncco(vec![Connect::to((**endpoint).clone()).into()])));
+    }
+    nccos.push(("unreached", unreached(flow)));
+    nccos
+}
+
 /// What callers get while no gateway answers: the application's fallback URL may serve it
 /// from anywhere. Uses nothing of ours: it says who could not be reached, and connects the
 /// first agent that a flow names directly.

@@ -91,8 +91,7 @@ impl Acceptor<'_> {
             let mut state = self.shared.state();
             if state.arriving.is_empty() && !state.sender_gone {
                 // Spurious wake-ups only make the chores come sooner.
-                let waited = self.shared.arrived.wait_timeout(state, TICK);
-                (state, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+                self.shared.arrived.wait_for(&mut state, TICK);
             }
             if state.arriving.is_empty() && state.sender_gone {
                 return false;

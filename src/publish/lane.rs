@@ -11,9 +11,13 @@
 //! then does the sender get it, from memory or from disk as [`super::order`] says.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+// Of the standard library's condition variable each notification is a system call, heard or
+// not; and there is one for every event.
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::losses::Losses;
 use super::order::Order;
@@ -91,8 +95,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Remembers what the sink suffers from, and tells it when it is new.
@@ -211,9 +214,9 @@ impl Lane {
         }
         drop(guard);
         if spooled {
-            self.shared.arrived.notify_one()
+            self.shared.arrived.notify_one();
         } else {
-            self.shared.changed.notify_one()
+            self.shared.changed.notify_one();
         }
         if shed {
             EventSettled { sink: self.shared.name, delivery: Delivery::Shed }.emit();
@@ -252,7 +255,7 @@ impl Lane {
     /// Waits for the threads; gives the number of durable events that are not safe.
     pub(super) fn join(&self) -> usize {
         let join = |thread: &Mutex<Option<JoinHandle<usize>>>| {
-            let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let thread = thread.lock().take();
             thread.map_or(0, |thread| thread.join().unwrap_or(usize::MAX))
         };
         let left = join(&self.sender);
@@ -292,7 +295,7 @@ pub(super) mod tests {
         }
 
         fn open(&mut self) -> Result<(), String> {
-            self.0.open.lock().unwrap().clone().map_or(Ok(()), Err)
+            self.0.open.lock().clone().map_or(Ok(()), Err)
         }
 
         fn send(&mut self, _: &Arc<Event>) -> Result<(), Refusal> {
@@ -301,11 +304,11 @@ pub(super) mod tests {
         }
 
         fn trouble(&self) -> Option<String> {
-            self.0.trouble.lock().unwrap().clone()
+            self.0.trouble.lock().clone()
         }
 
         fn set_aside(&mut self, event: &Event, reason: &str) {
-            self.0.set_aside.lock().unwrap().push((event.id(), reason.to_owned()));
+            self.0.set_aside.lock().push((event.id(), reason.to_owned()));
         }
 
         fn flush(&mut self, _: Duration) -> Result<(), usize> {
@@ -375,7 +378,7 @@ pub(super) mod tests {
             assert_eq!(lane.join(), 3, "ephemeral events are not counted");
             let reason = "the gateway stopped before the sink took it".to_owned();
             let expected = ["leg:1", "leg:2", "leg:3"].map(|id| (id.to_owned(), reason.clone()));
-            assert_eq!(*seen.set_aside.lock().unwrap(), expected);
+            assert_eq!(*seen.set_aside.lock(), expected);
         }
     }
 
@@ -384,11 +387,11 @@ pub(super) mod tests {
         let seen = Arc::new(Seen { open: Mutex::new(Some("not there".to_owned())), ..Seen::default() });
         let lane = lane(&seen);
         until("trouble at opening", || lane.trouble().as_deref() == Some("not there"));
-        *seen.open.lock().unwrap() = None;
+        *seen.open.lock() = None;
         until("no trouble", || lane.trouble().is_none());
-        *seen.trouble.lock().unwrap() = Some("full".to_owned());
+        *seen.trouble.lock() = Some("full".to_owned());
         until("trouble in between", || lane.trouble().as_deref() == Some("full"));
-        *seen.trouble.lock().unwrap() = None;
+        *seen.trouble.lock() = None;
         until("no trouble again", || lane.trouble().is_none());
         lane.close(Duration::ZERO);
         lane.join();

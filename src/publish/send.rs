@@ -22,8 +22,16 @@ const IDLE: Duration = Duration::from_millis(50);
 /// that are neither delivered nor the spool's.
 pub(super) fn run(sink: Box<dyn Sink>, reader: Option<Reader>, shared: &Shared) -> usize {
     let ahead = VecDeque::new();
-    let mut sender =
-        Sender { sink, reader, ahead, shared, flying: HashMap::new(), returned: BTreeMap::new(), outcomes: Vec::new() };
+    let mut sender = Sender {
+        sink,
+        reader,
+        ahead,
+        shared,
+        flying: HashMap::new(),
+        returned: BTreeMap::new(),
+        outcomes: Vec::new(),
+        busy: false,
+    };
     let left = sender.run();
     shared.state().sender_gone = true;
     shared.arrived.notify_all();
@@ -49,6 +57,8 @@ struct Sender<'a> {
     /// Handed back by the sink, to be sent again when nothing else is in flight.
     returned: BTreeMap<u64, Arc<Event>>,
     outcomes: Vec<(Arc<Event>, Outcome)>,
+    /// Whether the sink had no room when last asked.
+    busy: bool,
 }
 
 impl Sender<'_> {
@@ -97,7 +107,7 @@ impl Sender<'_> {
                 return false;
             }
             // Spurious wake-ups and pushes only make the next attempt come sooner.
-            drop(self.shared.changed.wait_timeout(self.shared.state(), RETRY));
+            self.shared.changed.wait_for(&mut self.shared.state(), RETRY);
         }
         self.shared.note(None);
         true
@@ -125,13 +135,13 @@ impl Sender<'_> {
             self.collect();
             self.shared.note(self.sink.trouble());
             self.send_again();
-            let state = self.shared.state();
+            let mut state = self.shared.state();
             // What came in the meantime, to memory or to the disk.
             let unread = self.ahead.is_empty() && state.in_hand == 0 && state.order.backlog_len() > 0;
             let more = self.returned.is_empty() && (!state.ready.is_empty() || unread);
             let done = state.close_by.is_some() && is_empty(&state);
             if !more && !done {
-                drop(self.shared.changed.wait_timeout(state, IDLE));
+                self.shared.changed.wait_for(&mut state, IDLE);
             }
         }
     }
@@ -175,7 +185,7 @@ impl Sender<'_> {
         for (wanted, fault) in lost {
             SpoolUnreadable { sink: self.shared.name, reason: fault.name() }.emit();
             self.shared.state().order.left(wanted.key, Path::Backlog);
-            self.settle(wanted.position, true);
+            self.settle(&[wanted.position]);
         }
     }
 
@@ -218,7 +228,9 @@ impl Sender<'_> {
     fn offer(&mut self, event: &Arc<Event>) -> bool {
         match self.sink.send(event) {
             Ok(()) => {
-                self.shared.state().busy = false;
+                if std::mem::take(&mut self.busy) {
+                    self.shared.state().busy = false;
+                }
                 true
             }
             Err(Refusal::Rejected(reason)) => {
@@ -233,6 +245,7 @@ impl Sender<'_> {
 
     /// Gives the sink time to make room.
     fn rest(&mut self) {
+        self.busy = true;
         self.shared.state().busy = true;
         self.shared.arrived.notify_one();
         let again = Instant::now() + RETRY;
@@ -240,8 +253,8 @@ impl Sender<'_> {
         self.collect();
         self.shared.note(self.sink.trouble());
         // A sink that had nothing to do meanwhile did not wait.
-        let rest = again.saturating_duration_since(Instant::now());
-        drop(self.shared.changed.wait_timeout_while(self.shared.state(), rest, |_| true));
+        let mut state = self.shared.state();
+        while !self.shared.changed.wait_until(&mut state, again).timed_out() {}
     }
 
     /// Notes what became of events that the sink took.
@@ -251,14 +264,14 @@ impl Sender<'_> {
             return;
         }
         self.sink.outcomes(&mut self.outcomes);
-        for (event, outcome) in std::mem::take(&mut self.outcomes) {
+        if self.outcomes.is_empty() {
+            return;
+        }
+        let mut settled = Vec::new();
+        for (event, outcome) in self.outcomes.drain(..) {
             let at = Arc::as_ptr(&event) as usize;
             match outcome {
-                Outcome::Settled => {
-                    let Some(position) = self.flying.remove(&at) else { continue };
-                    let flight = self.shared.state().flight.remove(&position);
-                    self.settle(position, flight.is_some_and(|flight| flight.written));
-                }
+                Outcome::Settled => settled.extend(self.flying.remove(&at)),
                 Outcome::Returned => {
                     if let Some(position) = self.flying.get(&at) {
                         self.returned.insert(*position, event);
@@ -266,12 +279,17 @@ impl Sender<'_> {
                 }
             }
         }
+        let mut state = self.shared.state();
+        settled.retain(|position| state.flight.remove(position).is_some_and(|flight| flight.written));
+        drop(state);
+        self.settle(&settled);
     }
 
-    fn settle(&self, position: u64, written: bool) {
-        if let Some(spooled) = self.shared.spooled.as_ref().filter(|_| written) {
-            spooled.index.settle(position);
-            self.shared.state().acks.push(position);
+    /// Notes that the spool need not keep these.
+    fn settle(&self, positions: &[u64]) {
+        if let Some(spooled) = &self.shared.spooled {
+            positions.iter().for_each(|position| spooled.index.settle(*position));
+            self.shared.state().acks.extend(positions);
         }
     }
 

@@ -23,6 +23,8 @@ pub type Voice = Arc<[i16]>;
 pub struct Surroundings {
     /// Another person is in the same conversation.
     pub company: bool,
+    /// A socket hears this one.
+    pub heard: bool,
     /// Every other person there has said all.
     pub others_done: bool,
     /// A talk or stream plays into this leg, or an `input` waits for it.
@@ -131,6 +133,7 @@ impl Person {
             AudioOffset::Answer => true,
             AudioOffset::Call => self.caller || now.caller_clock.is_some(),
             AudioOffset::Joined => now.company || ms >= PATIENCE_MS,
+            AudioOffset::Heard => now.heard || ms >= PATIENCE_MS,
         };
         if self.began.is_none() && due {
             self.began = Some(self.age);
@@ -195,6 +198,14 @@ mod tests {
         let mut lonely = Person::new(&script, voice(2), true);
         let first = (0..=PATIENCE_MS / FRAME_MS).position(|_| said(&lonely.tick(Surroundings::default())) == 1);
         assert_eq!(first, Some(1500), "after 30 s it speaks to nobody");
+    }
+
+    #[test]
+    fn a_voice_may_wait_until_a_socket_hears_it() {
+        let script = script::Person { audio_offset: AudioOffset::Heard, ..Default::default() };
+        let mut caller = Person::new(&script, voice(1), true);
+        assert_eq!(said(&caller.tick(Surroundings { company: true, ..Default::default() })), 0);
+        assert_eq!(said(&caller.tick(Surroundings { heard: true, ..Default::default() })), 1);
     }
 
     #[test]

@@ -103,6 +103,8 @@ pub enum AudioOffset {
     Call,
     /// When somebody is there to talk to; after a while in any case.
     Joined,
+    /// When a socket hears it; after a while in any case.
+    Heard,
 }
 
 /// Keys pressed one after the other.

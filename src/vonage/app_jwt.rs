@@ -113,6 +113,12 @@ impl AppKey {
         pair.map(Self).map_err(|error| BadAppKey::Key(error.to_string()))
     }
 
+    /// Its length in bits, 2048 to 8192.
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        self.0.public_modulus_len() * 8
+    }
+
     /// Signs a token, for `Authorization: Bearer …`.
     #[must_use]
     pub fn sign(&self, claims: &AppClaims) -> String {

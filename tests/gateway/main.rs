@@ -4,6 +4,7 @@
 //! is for something, bounded, and says what it waited for when it gives up.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod check;
 mod cli;
 mod hostile;
 mod life;

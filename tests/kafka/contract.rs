@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rdkafka::config::ClientConfig;
 
-use super::support::{Broker, assert_complete, demo, ended, finals, lines, script, skip, topic};
+use super::support::{Broker, assert_complete, demo, finals, is_over, lines, script, skip, topic};
 
 #[test]
 fn a_call_arrives_whole_in_order_and_on_one_partition() {
@@ -63,7 +63,7 @@ fn a_missing_topic_is_named_and_its_events_wait_for_it() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // The call takes four seconds; the process then stays to deliver what waits.
+    // The call takes some seconds; the process then stays to deliver what waits.
     let admin: rdkafka::admin::AdminClient<_> =
         ClientConfig::new().set("bootstrap.servers", &broker.bootstrap).create().unwrap();
     let new = rdkafka::admin::NewTopic::new(&topic, 2, rdkafka::admin::TopicReplication::Fixed(1));
@@ -73,7 +73,7 @@ fn a_missing_topic_is_named_and_its_events_wait_for_it() {
     assert!(played.status.success());
     let printed = lines(&played.stdout);
     let durable = printed.iter().filter(|event| event.get("sub").is_none()).count();
-    let records = broker.records(&topic, |records| ended(records) == 2);
+    let records = broker.records(&topic, is_over);
     assert_eq!(records.iter().filter(|record| !record.headers.contains_key("ce_sub")).count(), durable);
     assert_complete(&records);
 }
@@ -97,7 +97,7 @@ fn a_broker_killed_and_restarted_in_a_call_costs_no_event() {
     let played = playing.wait_with_output().unwrap();
     assert!(played.status.success());
     let printed = lines(&played.stdout);
-    let records = broker.records(&topic, |records| ended(records) >= 2);
+    let records = broker.records(&topic, is_over);
     assert_complete(&records);
     let at_broker: HashSet<_> = records.iter().map(|record| record.header("ce_id").to_owned()).collect();
     for event in printed.iter().filter(|event| event.get("sub").is_none()) {
@@ -114,9 +114,9 @@ fn what_the_broker_refuses_for_good_is_set_aside_with_the_reason() {
     std::fs::write(
         &config,
         format!(
-            "[sink.kafka]\ntopic = {topic:?}\ndead_letters = {dead:?}\nproperties = {{ \"message.max.bytes\" = \"1000\" }}\n\
+            "[sink.kafka]\ntopic = {topic:?}\ndead_letters = {dead:?}\nproperties = {{ \"message.max.bytes\" = \"4000\" }}\n\
              [asr.scripted]\ntexts = [{:?}]\n",
-            "a long story ".repeat(200)
+            "a long story ".repeat(400)
         ),
     )
     .unwrap();

@@ -14,7 +14,7 @@ fn what_the_broker_refuses_is_on_the_dead_letter_topic_with_reason_and_envelope(
     let admin: rdkafka::admin::AdminClient<_> =
         rdkafka::config::ClientConfig::new().set("bootstrap.servers", &broker.bootstrap).create().unwrap();
     let new = rdkafka::admin::NewTopic::new(&events, 1, rdkafka::admin::TopicReplication::Fixed(1))
-        .set("max.message.bytes", "1700");
+        .set("max.message.bytes", "4000");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(admin.create_topics([&new], &rdkafka::admin::AdminOptions::new())).unwrap();
 
@@ -23,7 +23,7 @@ fn what_the_broker_refuses_is_on_the_dead_letter_topic_with_reason_and_envelope(
     let toml = format!(
         "[sink.kafka]\ntopic = {events:?}\ndead_letter_topic = {dead:?}\ndead_letters = \"dead.jsonl\"\n\
          [sink.kafka.properties]\ncompression.type = \"none\"\nbatch.num.messages = 1\n[asr.scripted]\ntexts = [{:?}]\n",
-        "a long story ".repeat(200)
+        "a long story ".repeat(400)
     );
     std::fs::write(&config, toml).unwrap();
     let arguments = ["--config", config.to_str().unwrap(), "--speed", "16", "--kafka", &broker.bootstrap];

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::support::{Broker, PATIENCE, assert_complete, demo, ended, lines, script, sidetone, topic};
+use super::support::{Broker, PATIENCE, assert_complete, demo, is_over, lines, script, sidetone, topic};
 
 const ADMIN: &str = "alice";
 const STRANGER: &str = "mallory";
@@ -193,7 +193,7 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
     assert!(played.status.success(), "{}", std::fs::read_to_string(said.path()).unwrap());
     let printed = lines(&played.stdout);
     let durable = printed.iter().filter(|event| event.get("sub").is_none()).count();
-    let records = secure.broker.records(&topic, |records| ended(records) == 2);
+    let records = secure.broker.records(&topic, is_over);
     assert_eq!(records.iter().filter(|record| record.is_durable()).count(), durable);
     assert_complete(&records);
 }

@@ -183,8 +183,9 @@ impl Record {
     }
 }
 
-pub(crate) fn ended(records: &[Record]) -> usize {
-    records.iter().filter(|record| record.header("ce_type") == "leg.ended.v1").count()
+/// Whether the call's last event is there.
+pub(crate) fn is_over(records: &[Record]) -> bool {
+    records.iter().any(|record| record.header("ce_type") == "call.record.v1")
 }
 
 /// The product, with a transcriber that needs no model.

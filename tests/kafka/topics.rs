@@ -23,7 +23,7 @@ fn events_go_where_their_routes_say_and_each_topic_tells_its_part() {
     let printed = lines(&played.stdout);
     let mut all = HashSet::new();
     for (topic, takes) in [
-        (&rest, &["leg.", "dtmf."][..]),
+        (&rest, &["leg.", "dtmf.", "call."][..]),
         (&texts, &["transcript.final", "transcript.dropped"]),
         (&live, &["speech.", "transcript.partial"]),
     ] {

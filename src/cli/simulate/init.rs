@@ -6,20 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rand;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use uuid::Uuid;
 
 use super::super::{Done, Failure};
+use super::secrets::Secrets;
 use super::set_up::LISTEN;
-
-/// Characters in a line of a PEM file.
-const PEM_LINE: usize = 64;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -31,16 +22,6 @@ pub(super) struct Options {
     /// Where the simulator shall listen
     #[arg(long, value_name = "ADDRESS", default_value = LISTEN)]
     listen: SocketAddr,
-}
-
-/// What both sides must know.
-struct Secrets {
-    application_id: String,
-    api_key: String,
-    signature_secret: String,
-    token_key: String,
-    private_key: String,
-    public_key: String,
 }
 
 /// The gateway's configuration.
@@ -123,39 +104,9 @@ json = false
     )
 }
 
-impl Secrets {
-    fn new() -> Result<Self, Failure> {
-        let failed = |what: &str| Failure(format!("no {what} could be made"));
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed("RSA key"))?;
-        let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| failed("RSA key"))?;
-        let public = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).map_err(|_| failed("RSA key"))?;
-        Ok(Self {
-            application_id: Uuid::new_v4().to_string(),
-            api_key: hex::<4>().ok_or_else(|| failed("random number"))?,
-            signature_secret: hex::<32>().ok_or_else(|| failed("random number"))?,
-            token_key: hex::<32>().ok_or_else(|| failed("random number"))?,
-            private_key: pem("PRIVATE KEY", private.as_ref()),
-            public_key: pem("PUBLIC KEY", public.as_ref()),
-        })
-    }
-}
-
-/// So many random bytes, as hexadecimal text.
-fn hex<const N: usize>() -> Option<String> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let lines: Vec<_> = base64.as_bytes().chunks(PEM_LINE).map(String::from_utf8_lossy).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
-}
-
 pub(super) fn run(options: &Options) -> Done {
     let dir = &options.dir;
-    let secrets = Secrets::new()?;
+    let secrets = Secrets::new().map_err(Failure)?;
     let files = [
         ("gateway.toml", gateway(options, &secrets)),
         ("simulator.toml", simulator(options, &secrets)),

@@ -1,6 +1,7 @@
 //! `sidetone simulate`: an offline Vonage that calls an application, and tells what became of it.
 
 mod init;
+pub(super) mod secrets;
 mod set_up;
 
 use std::io::{self, Cursor, Write as _};

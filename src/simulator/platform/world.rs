@@ -176,6 +176,8 @@ impl World {
                 continue;
             }
             let people: Vec<_> = members.iter().map(|member| legs.get(&member.leg).and_then(Leg::said_all)).collect();
+            let is_socket = |leg: &&LegId| legs.get(*leg).is_some_and(|leg| matches!(leg.source, Source::Socket(_)));
+            let sockets: Vec<_> = members.iter().map(|member| &member.leg).filter(is_socket).cloned().collect();
             let mut said: Vec<Option<Frame>> = Vec::with_capacity(members.len());
             for (n, member) in members.iter().enumerate() {
                 let Some(leg) = legs.get_mut(&member.leg) else {
@@ -186,6 +188,7 @@ impl World {
                 let caller_clock = leg.call.and_then(|call| callers.get(call).copied().flatten());
                 let act = leg.speak(Surroundings {
                     company: conversation.room.started && others().next().is_some(),
+                    heard: sockets.iter().any(|socket| conversation.room.hears(socket, &member.leg)),
                     others_done: others().all(|done| done),
                     announcement: false,
                     caller_clock,

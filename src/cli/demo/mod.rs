@@ -1,29 +1,27 @@
-//! `sidetone demo`: a gateway on loopback, and a call played into it as Vonage would.
+//! `sidetone demo`: a gateway on loopback, and a call that an offline Vonage makes to it.
+//!
+//! A recording of a caller, or of agent and caller, is a call at the platform: answer
+//! webhook, NCCO, the agent's leg, a listener socket for each of them ([`staged`]). Other
+//! speakers have no place there; their channels are played as media sockets without a call
+//! around them ([`direct`]).
+
+mod direct;
+mod staged;
 
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Map, Value};
-use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::console::Console;
 use super::{Common, Done, Failure};
-use crate::app::{self, App};
+use crate::app::App;
 use crate::audio::wav::{self, Wav};
-use crate::config::{Config, Media};
-use crate::simulator::player::{self, Leg};
 use crate::sink::{Sink, file::JsonLines};
 
 /// The call that ships with the product; `models/demo-call/` has its recipe.
-pub(super) const DEMO_CALL: &[u8] = include_bytes!("../../models/demo-call/call.wav");
-
-/// Between the legs' start and the first frame, so that both sockets are open by then.
-const LEAD: Duration = Duration::from_millis(300);
+pub(super) const DEMO_CALL: &[u8] = include_bytes!("../../../models/demo-call/call.wav");
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -67,15 +65,57 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     if let Some(brokers) = &options.kafka {
         settings.push(("sink.kafka.bootstrap", text(brokers.clone())));
     }
-    // It is its own peer, on loopback, and shows nothing for itself.
-    let config = Config { media: Media::default(), ..common.load(settings)? };
+    let config = common.load(settings)?;
+    let name = options.wav.as_deref().unwrap_or(Path::new("the demo call"));
     let call = match &options.wav {
         Some(path) => wav::read(path)?,
-        None => wav::decode(Cursor::new(DEMO_CALL), Path::new("the demo call"))?,
+        None => wav::decode(Cursor::new(DEMO_CALL), name)?,
     };
     let speakers = speakers(options.channels.as_deref(), call.channels.len())?;
     super::models::ensure(&config)?;
-    super::runtime()?.block_on(play(&config, &options, call, &speakers))
+    let with = With { json: options.json, speed: options.speed };
+    // A call at Vonage has a caller, and at most one agent.
+    let staged = speakers.len() <= 2
+        && speakers.iter().filter(|speaker| *speaker == "caller").count() == 1
+        && speakers.iter().all(|speaker| speaker == "caller" || speaker == "agent");
+    super::runtime()?.block_on(async {
+        let problems = if staged {
+            staged::play(config, with, name, call, &speakers).await?
+        } else {
+            direct::play(config, with, call, &speakers).await?
+        };
+        if problems.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure(problems.join("\n"))) }
+    })
+}
+
+/// How a call is played and shown.
+#[derive(Debug, Clone, Copy)]
+struct With {
+    /// Events as JSON lines rather than for people.
+    json: bool,
+    /// Times faster than real time.
+    speed: f64,
+}
+
+impl With {
+    fn sink(self) -> Box<dyn Sink> {
+        if self.json { Box::new(JsonLines::to_stdout()) } else { Box::new(Console::new()) }
+    }
+
+    /// Says what comes, to people.
+    fn announce(self, call: &Wav, how: &str) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let seconds = call.channels[0].len() as f64 / f64::from(call.rate.hz());
+        writeln!(io::stdout(), "Playing {seconds:.0} s of {} {how}\n", call.rate)
+    }
+}
+
+/// Stops the gateway; what could not be delivered is a problem each.
+async fn stop(app: App) -> Vec<String> {
+    let left = app.stop().await.into_iter();
+    left.map(|(sink, events)| format!("{events} events were not delivered to {sink}")).collect()
 }
 
 /// A name for each channel.
@@ -89,49 +129,4 @@ pub(super) fn speakers(named: Option<&[String]>, channels: usize) -> Result<Vec<
         (None, 2) => Ok(vec!["agent".to_owned(), "caller".to_owned()]),
         (None, n) => Ok((1..=n).map(|channel| format!("channel-{channel}")).collect()),
     }
-}
-
-async fn play(config: &Config, options: &Options, call: Wav, speakers: &[String]) -> Done {
-    let mut sinks = app::sinks(config)?;
-    let shown: Box<dyn Sink> = if options.json { Box::new(JsonLines::to_stdout()) } else { Box::new(Console::new()) };
-    sinks.push(shown);
-    let app = App::start(config, sinks, None).await?;
-    app.warm().await?;
-    let conversation = format!("CON-{}", Uuid::new_v4());
-    if !options.json {
-        let seconds = call.channels[0].len() as f64 / f64::from(call.rate.hz());
-        writeln!(
-            io::stdout(),
-            "Playing {seconds:.0} s of {} to ws://{}/media, a leg each for {}\n",
-            call.rate,
-            app.address(),
-            speakers.join(" and "),
-        )?;
-    }
-    let start = Instant::now() + LEAD;
-    let legs = call.channels.into_iter().zip(speakers).map(|(samples, speaker)| {
-        let mut headers = Map::new();
-        headers.insert("conversation".to_owned(), Value::String(conversation.clone()));
-        headers.insert("role".to_owned(), Value::String(speaker.clone()));
-        Leg {
-            url: format!("ws://{}/media", app.address()),
-            rate: call.rate,
-            headers,
-            samples: Arc::from(samples),
-            speed: options.speed,
-        }
-    });
-    let playing: Vec<_> = legs.map(|leg| tokio::spawn(async move { player::play(&leg, start).await })).collect();
-    let mut problems = Vec::new();
-    for leg in playing {
-        match leg.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => problems.push(error.to_string()),
-            Err(error) => problems.push(error.to_string()),
-        }
-    }
-    for (sink, events) in app.stop().await {
-        problems.push(format!("{events} events were not delivered to {sink}"));
-    }
-    if problems.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure(problems.join("\n"))) }
 }
