@@ -275,7 +275,8 @@ pub fn samples(flow: &Flow, pass: &MediaPass, public_url: &str, now: WallTime) -
     let nobody = "CON-00000000-0000-4000-8000-000000000000";
     // It is one; without it nothing could be made.
     let Ok(call) = ConversationId::parse(nobody) else { return Vec::new() };
-    let heard = Heard { call: &call, speaker: Speaker::Caller, participant: None, epoch: now };
+    let heard =
+        Heard { call: &call, speaker: Speaker::Caller, participant: None, redaction: flow.redaction, epoch: now };
     let mut nccos = vec![("opening", opening(flow, public_url, pass, heard, nobody, now))];
     if let Target::Agent(endpoint) = &flow.target {
         let tag = Tag { call: call.clone(), role: Role::Agent, hears: None };
