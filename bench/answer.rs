@@ -25,6 +25,8 @@ use self::server::Kind;
 mod child;
 #[path = "answer/driver.rs"]
 mod driver;
+#[path = "figures.rs"]
+mod figures;
 #[path = "answer/server.rs"]
 mod server;
 #[path = "answer/webhooks.rs"]
@@ -43,12 +45,10 @@ struct Visit {
 }
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, kind] = &args[..]
-        && role == server::ROLE
-    {
-        return server::run(Kind::named(kind).unwrap());
+    if let Some(kind) = child::role() {
+        return server::run(Kind::named(&kind).unwrap());
     }
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str, default: usize| {
         let at = args.iter().position(|arg| arg == name);
         at.and_then(|at| args.get(at + 1)).map_or(default, |value| value.parse().unwrap())
@@ -70,7 +70,7 @@ fn main() {
 }
 
 fn visit(kind: Kind, rate: usize, answers: usize, cores: Cores) -> Visit {
-    let child = Child::start(&[server::ROLE, kind.name()], cores);
+    let child = Child::start(kind.name(), cores);
     driver::play(&child.address, webhooks::calls("warm", WARM_UP, rate, &child.address));
     let sent = webhooks::calls("call", answers, rate, &child.address);
     let count = sent.len();
@@ -103,7 +103,5 @@ fn report(visits: &[Visit]) {
 }
 
 fn median(visits: &[Visit], kind: Kind, figure: impl Fn(&Visit) -> f64) -> f64 {
-    let mut figures: Vec<f64> = visits.iter().filter(|visit| visit.kind == kind).map(figure).collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    figures::spread(visits.iter().filter(|visit| visit.kind == kind).map(figure).collect()).1
 }

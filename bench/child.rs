@@ -1,10 +1,31 @@
 //! The child process: its core, its processor time, its memory.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::process::{ChildStdin, Command, Stdio};
 use std::{env, fs};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// First argument of a child.
+const ROLE: &str = "serve";
+
+/// What this process is to serve, if it is a child.
+pub(crate) fn role() -> Option<String> {
+    let mut arguments = env::args().skip(1);
+    arguments.next().filter(|first| first == ROLE).and_then(|_| arguments.next())
+}
+
+/// Starts a server in the child, prints its address, and keeps what was started until
+/// standard input ends.
+pub(crate) fn serve<T>(start: impl Future<Output = (SocketAddr, T)>) {
+    // As `sidetone serve` has it; on one core that is one worker.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (address, _started) = runtime.block_on(start);
+    println!("{address}");
+    std::io::stdout().flush().unwrap();
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
 
 /// The child's core and ours.
 pub(crate) type Cores = (usize, usize);
@@ -55,13 +76,13 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts this very program with other arguments, as a server on its own core, and keeps
-    /// to the other. It must print its address, and end when its standard input does.
-    pub(crate) fn start(arguments: &[&str], (theirs, ours): Cores) -> Self {
+    /// Starts this very program on its own core, to [`serve`] what [`role`] tells it, and
+    /// keeps to the other.
+    pub(crate) fn start(role: &str, (theirs, ours): Cores) -> Self {
         // A child inherits the core of the thread that starts it.
         pin(theirs);
         let mut process = Command::new(env::current_exe().unwrap())
-            .args(arguments)
+            .args([ROLE, role])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use self::child::{Child, Cpu};
 use self::driver::Driver;
+use self::figures::spread;
 use self::server::Kind;
 use sidetone::types::Rate;
 
@@ -25,6 +26,8 @@ mod child;
 mod demo_audio;
 #[path = "leg_cost/driver.rs"]
 mod driver;
+#[path = "figures.rs"]
+mod figures;
 #[path = "leg_cost/server.rs"]
 mod server;
 
@@ -67,12 +70,10 @@ struct Visit {
 }
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, kind] = &args[..]
-        && role == server::ROLE
-    {
-        return server::run(Kind::named(kind).unwrap());
+    if let Some(kind) = child::role() {
+        return server::run(Kind::named(&kind).unwrap());
     }
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)?.parse().ok());
     let long = args.iter().any(|arg| arg == "--long");
     let (legs, rounds, seconds) = if long { (600, 5, 15) } else { (200, 3, 5) };
@@ -106,7 +107,7 @@ fn main() {
 }
 
 fn visit(kind: Kind, size: &Size, cores: child::Cores) -> Visit {
-    let child = Child::start(&[server::ROLE, kind.name()], cores);
+    let child = Child::start(kind.name(), cores);
     let empty = child.rss_kib();
     let per_leg = || (child.rss_kib() - empty) / size.legs as f64;
     let mut driver = Driver::connect(&child.address, size.legs);
@@ -168,10 +169,4 @@ fn report(size: &Size, visits: &[Visit]) {
         };
         println!("  {:<16} {:>10.1}  {:>10.1}  {:>16.1}", kind.name(), of(0), of(1), of(2));
     }
-}
-
-/// Least, median and most.
-fn spread(mut figures: Vec<f64>) -> (f64, f64, f64) {
-    figures.sort_by(f64::total_cmp);
-    (figures[0], figures[figures.len() / 2], figures[figures.len() - 1])
 }

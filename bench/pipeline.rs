@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 
 #[path = "demo_audio.rs"]
 mod demo_audio;
+#[path = "figures.rs"]
+mod figures;
 
 const RATE: Rate = Rate::Hz8000;
 
@@ -54,7 +56,7 @@ fn main() {
     );
     println!("speech-seconds per CPU-second (per second)");
     println!("  round  engine alone        pipeline       ratio");
-    let mut ratios: Vec<f64> = (1..=rounds)
+    let ratios: Vec<f64> = (1..=rounds)
         .map(|round| {
             let alone = alone(&config, &engines, &segments);
             let whole = whole(&config, &engines, &parties, segments.len());
@@ -67,8 +69,7 @@ fn main() {
             ratio
         })
         .collect();
-    ratios.sort_by(f64::total_cmp);
-    println!("  median ratio {:.3}", ratios[ratios.len() / 2]);
+    println!("  median ratio {:.3}", figures::spread(ratios).1);
 }
 
 /// Time taken.

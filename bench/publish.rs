@@ -15,6 +15,8 @@ mod broker;
 #[path = "demo_audio.rs"]
 #[allow(dead_code, reason = "other benches use the rest")]
 mod demo_audio;
+#[path = "figures.rs"]
+mod figures;
 #[path = "publish/live.rs"]
 mod live;
 #[path = "publish/samples.rs"]
@@ -150,10 +152,7 @@ fn throughput(broker: &Broker, samples: &Samples, count: usize, rounds: usize) {
             of_ours / of_made
         );
     }
-    let median = |mut ratios: Vec<f64>| {
-        ratios.sort_by(f64::total_cmp);
-        ratios[ratios.len() / 2]
-    };
+    let median = |figures: Vec<f64>| figures::spread(figures).1;
     println!("  median ratio {:.3} to bytes ready, {:.3} to bytes made", median(ready), median(made));
     let [of_ready, of_made, of_ours] = cost.map(median);
     println!(

@@ -165,9 +165,9 @@ fn voice_api(config: &Config) -> Result<Option<VoiceApi>, StartError> {
     if !vonage.has_api() {
         return Ok(None);
     }
+    let key = vonage.app_key().map_err(StartError::Vonage)?;
     let client = |settings| {
-        let key = vonage.app_key().map_err(StartError::Vonage)?;
-        Client::new(settings, &vonage.application_id, key)
+        Client::new(settings, &vonage.application_id, key.clone())
             .map_err(|error| StartError::Vonage(format!("vonage.{error}")))
     };
     let once = rest::Settings { attempts_max: 1, ..vonage.client() };

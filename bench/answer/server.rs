@@ -1,6 +1,6 @@
 //! The servers under test, each run in a child process.
 
-use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -8,11 +8,10 @@ use axum::http::header;
 use axum::routing::post;
 use sidetone::app::App;
 use sidetone::config::Config;
+use sidetone::control::EVENT_PATH;
 
-use super::webhooks::{ANSWER_PATH, API_KEY, EVENT_PATH, SECRET};
-
-/// First argument of a child.
-pub(crate) const ROLE: &str = "serve";
+use super::child;
+use super::webhooks::{ANSWER_PATH, API_KEY, SECRET};
 
 /// More calls than any bench makes: those that are over are remembered for a while.
 const CALLS_MAX: usize = 1_000_000;
@@ -43,29 +42,20 @@ impl Kind {
 
 /// Serves until standard input ends, having printed the address.
 pub(crate) fn run(kind: Kind) {
-    // As `sidetone serve` has it; on one core that is one worker.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let _app = match kind {
-        Kind::Bare => {
-            runtime.block_on(bare());
-            None
+    child::serve(async {
+        match kind {
+            Kind::Bare => (bare().await, None),
+            Kind::Sidetone => gateway().await,
         }
-        Kind::Sidetone => Some(runtime.block_on(gateway())),
-    };
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
-}
-
-fn announce(address: std::net::SocketAddr) {
-    println!("{address}");
-    std::io::stdout().flush().unwrap();
+    });
 }
 
 /// As long as what the gateway answers.
 const NCCO: &[u8] = &[b' '; 900];
 
-async fn bare() {
+async fn bare() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    announce(listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let reply = || {
         async |body: Bytes| {
             std::hint::black_box(body);
@@ -74,11 +64,12 @@ async fn bare() {
     };
     let router = Router::new().route(ANSWER_PATH, post(reply())).route(EVENT_PATH, post(reply()));
     tokio::spawn(async move { axum::serve(listener, router).await });
+    address
 }
 
 /// The whole gateway with a flow, its webhooks' signatures verified; nobody transcribes and no
 /// event is delivered, which other benches measure.
-async fn gateway() -> App {
+async fn gateway() -> (SocketAddr, Option<App>) {
     let config: Config = toml::from_str(&format!(
         r#"
         asr.backend = "scripted"
@@ -103,6 +94,5 @@ async fn gateway() -> App {
     .unwrap();
     let app = App::start(&config, Vec::new(), None).await.unwrap();
     app.warm().await.unwrap();
-    announce(app.address());
-    app
+    (app.address(), Some(app))
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use sidetone::control::EVENT_PATH;
 use sidetone::types::WallTime;
 use sidetone::vonage::signature::{Claims, Payload, sign};
 
 pub(crate) const ANSWER_PATH: &str = "/v1/vonage/answer";
-pub(crate) const EVENT_PATH: &str = "/v1/vonage/event";
 pub(crate) const API_KEY: &str = "bench";
 pub(crate) const SECRET: &str = "a signature secret of thirty-two or so characters";
 

@@ -1,6 +1,6 @@
 //! The servers under test, each run in a child process.
 
-use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
@@ -10,8 +10,7 @@ use sidetone::app::App;
 use sidetone::config::Config;
 use sidetone::telemetry;
 
-/// First argument of a child.
-pub(crate) const ROLE: &str = "serve";
+use super::child;
 
 /// More than any bench connects.
 const LEGS_MAX: usize = 10_000;
@@ -45,28 +44,20 @@ impl Kind {
 
 /// Serves until standard input ends, having printed the address.
 pub(crate) fn run(kind: Kind) {
-    // As `sidetone serve` has it; on one core that is one worker.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let _app = match kind {
-        Kind::Bare => {
-            runtime.block_on(bare());
-            None
+    child::serve(async {
+        match kind {
+            Kind::Bare => (bare().await, None),
+            Kind::Webrtc => gateway("webrtc").await,
+            Kind::Neural => gateway("neural").await,
         }
-        Kind::Webrtc => Some(runtime.block_on(gateway("webrtc"))),
-        Kind::Neural => Some(runtime.block_on(gateway("neural"))),
-    };
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    });
 }
 
-fn announce(address: std::net::SocketAddr) {
-    println!("{address}");
-    std::io::stdout().flush().unwrap();
-}
-
-async fn bare() {
+async fn bare() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    announce(listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, Router::new().route("/media", get(upgrade))).await });
+    address
 }
 
 async fn upgrade(upgrade: WebSocketUpgrade) -> Response {
@@ -82,7 +73,7 @@ async fn forget(mut socket: WebSocket) {
 
 /// The whole gateway, but for what is measured elsewhere or is somebody else's:
 /// transcription is scripted, interim results, sentiment and sinks are off.
-async fn gateway(detector: &str) -> App {
+async fn gateway(detector: &str) -> (SocketAddr, Option<App>) {
     let mut config = Config::default();
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.legs_max = LEGS_MAX;
@@ -94,6 +85,5 @@ async fn gateway(detector: &str) -> App {
     let metrics = telemetry::install().unwrap();
     let app = App::start(&config, Vec::new(), Some(metrics)).await.unwrap();
     app.warm().await.unwrap();
-    announce(app.address());
-    app
+    (app.address(), Some(app))
 }

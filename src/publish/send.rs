@@ -22,16 +22,8 @@ const IDLE: Duration = Duration::from_millis(50);
 /// that are neither delivered nor the spool's.
 pub(super) fn run(sink: Box<dyn Sink>, reader: Option<Reader>, shared: &Shared) -> usize {
     let ahead = VecDeque::new();
-    let mut sender = Sender {
-        sink,
-        reader,
-        ahead,
-        shared,
-        flying: HashMap::new(),
-        returned: BTreeMap::new(),
-        outcomes: Vec::new(),
-        busy: false,
-    };
+    let mut sender =
+        Sender { sink, reader, ahead, shared, flying: HashMap::new(), returned: BTreeMap::new(), outcomes: Vec::new() };
     let left = sender.run();
     shared.state().sender_gone = true;
     shared.arrived.notify_all();
@@ -57,8 +49,6 @@ struct Sender<'a> {
     /// Handed back by the sink, to be sent again when nothing else is in flight.
     returned: BTreeMap<u64, Arc<Event>>,
     outcomes: Vec<(Arc<Event>, Outcome)>,
-    /// Whether the sink had no room when last asked.
-    busy: bool,
 }
 
 impl Sender<'_> {
@@ -228,9 +218,7 @@ impl Sender<'_> {
     fn offer(&mut self, event: &Arc<Event>) -> bool {
         match self.sink.send(event) {
             Ok(()) => {
-                if std::mem::take(&mut self.busy) {
-                    self.shared.state().busy = false;
-                }
+                self.shared.state().busy = false;
                 true
             }
             Err(Refusal::Rejected(reason)) => {
@@ -245,7 +233,6 @@ impl Sender<'_> {
 
     /// Gives the sink time to make room.
     fn rest(&mut self) {
-        self.busy = true;
         self.shared.state().busy = true;
         self.shared.arrived.notify_one();
         let again = Instant::now() + RETRY;

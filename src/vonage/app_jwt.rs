@@ -4,6 +4,7 @@
 //! 15 min by default and 24 h at most; `acl` where the token shall do less.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::signature::{
@@ -89,8 +90,9 @@ impl AppClaims {
     }
 }
 
-/// An application's private key.
-pub struct AppKey(RsaKeyPair);
+/// An application's private key. A copy is the same key in memory.
+#[derive(Clone)]
+pub struct AppKey(Arc<RsaKeyPair>);
 
 impl fmt::Debug for AppKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +112,7 @@ impl AppKey {
             "RSA PRIVATE KEY" => RsaKeyPair::from_der(&der),
             other => return Err(BadAppKey::Label(other.chars().take(40).collect())),
         };
-        pair.map(Self).map_err(|error| BadAppKey::Key(error.to_string()))
+        pair.map(|pair| Self(Arc::new(pair))).map_err(|error| BadAppKey::Key(error.to_string()))
     }
 
     /// Its length in bits, 2048 to 8192.

@@ -1,6 +1,5 @@
 //! How librdkafka is set up, and what its complaints mean: cause and remedy in one line.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
+use super::flag::Flag;
 use crate::config::{KafkaSink as Settings, is_secret};
 
 /// Longest wait for a broker's word on topics.
@@ -81,7 +81,7 @@ const HUNG_UP: &str = "it hung up at the first question";
 
 /// Remembers the most telling of a client's complaints, and whether there is one.
 #[derive(Default)]
-pub(super) struct Complaints(Mutex<Option<(u8, String)>>, AtomicBool);
+pub(super) struct Complaints(Mutex<Option<(u8, String)>>, Flag);
 
 impl Complaints {
     pub(super) fn add(&self, error: &KafkaError, reason: &str, settings: &Settings) {
@@ -90,7 +90,7 @@ impl Complaints {
         let (rank, text) = explain(error.rdkafka_error_code(), reason, settings);
         if worst.as_ref().is_none_or(|(before, _)| *before <= rank) {
             *worst = Some((rank, text));
-            self.1.store(true, Ordering::SeqCst);
+            self.1.set(true);
         }
     }
 
@@ -108,16 +108,14 @@ impl Complaints {
 
     pub(super) fn say(&self, text: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((u8::MAX, text));
-        self.1.store(true, Ordering::SeqCst);
+        self.1.set(true);
     }
 
     pub(super) fn forget(&self) {
         // Asked at every acknowledgement.
-        if !self.1.load(Ordering::SeqCst) {
-            return;
+        if self.1.take() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        self.1.store(false, Ordering::SeqCst);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The worst, if it is more than that no broker answers at the moment.

@@ -12,6 +12,7 @@
 
 mod client;
 mod encode;
+mod flag;
 pub mod reader;
 pub mod registry;
 mod settle;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +16,7 @@ use rdkafka::producer::ProducerContext;
 
 use super::NAME;
 use super::client::Complaints;
+use super::flag::Flag;
 use super::topics::unauthorised;
 use crate::config::KafkaSink as Settings;
 use crate::event::{Body, Event, Lane};
@@ -65,25 +66,6 @@ pub(super) enum What {
     Letter(Arc<Event>, String),
 }
 
-/// Whether there may be something behind a lock: two threads come by for every event, and
-/// almost always there is nothing.
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Flag {
-    fn set(&self, to: bool) {
-        self.0.store(to, Ordering::SeqCst);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::SeqCst)
-    }
-}
-
 /// Shared by a producer and the one that replaces it.
 struct Shared {
     settings: Arc<Settings>,
@@ -100,15 +82,15 @@ struct Shared {
     back: Mutex<BTreeMap<u64, Arc<Event>>>,
     any_back: Flag,
     /// Set from the first event that comes back to the first that is acknowledged.
-    blocked: AtomicBool,
+    blocked: Flag,
     /// Events that will never be taken, and why, until they are set aside.
     refused: Mutex<VecDeque<(Arc<Event>, String)>>,
     any_refused: Flag,
     /// Whether there will be no other producer that what is purged could be tried with. Till
     /// then it is tried again: librdkafka purges by itself, too, when it fails for good.
-    ending: AtomicBool,
+    ending: Flag,
     /// Whether the producer failed for good.
-    failed: AtomicBool,
+    failed: Flag,
     /// What became of durable events, if there is a spool that wants to know.
     outcomes: Mutex<Option<Outcomes>>,
     wants_outcomes: Flag,
@@ -146,11 +128,11 @@ impl Context {
             settled: Condvar::new(),
             back: Mutex::default(),
             any_back: Flag::default(),
-            blocked: AtomicBool::default(),
+            blocked: Flag::default(),
             refused: Mutex::default(),
             any_refused: Flag::default(),
-            ending: AtomicBool::default(),
-            failed: AtomicBool::default(),
+            ending: Flag::default(),
+            failed: Flag::default(),
             outcomes: Mutex::default(),
             wants_outcomes: Flag::default(),
             untold_return: Flag::default(),
@@ -169,7 +151,7 @@ impl Context {
     }
 
     pub(super) fn end(&self) {
-        self.0.ending.store(true, Ordering::SeqCst);
+        self.0.ending.set(true);
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -237,12 +219,11 @@ impl Context {
 
     /// Whether the producer failed for good, since this was last asked.
     pub(super) fn take_failed(&self) -> bool {
-        // Asked for every event: a look costs less than a change.
-        self.0.failed.load(Ordering::Relaxed) && self.0.failed.swap(false, Ordering::Relaxed)
+        self.0.failed.take()
     }
 
     pub(super) fn note_failure(&self) {
-        self.0.failed.store(true, Ordering::Relaxed);
+        self.0.failed.set(true);
     }
 
     /// From now on a spool is told what becomes of durable events, and tries again itself.
@@ -266,7 +247,7 @@ impl Context {
     /// Whether an event came back, since this was last asked, that those queued behind it
     /// must not pass.
     pub(super) fn take_overtaking(&self) -> bool {
-        self.0.overtaking.is_set() && self.0.overtaking.take()
+        self.0.overtaking.take()
     }
 
     /// `false` where nobody wants to know.
@@ -291,7 +272,7 @@ impl Context {
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        self.0.blocked.load(Ordering::Relaxed)
+        self.0.blocked.is_set()
     }
 
     pub(super) fn take_back(&self) -> Option<(u64, Arc<Event>)> {
@@ -405,7 +386,7 @@ impl Context {
                         self.tell(&event, Outcome::Settled);
                     }
                     // It was taken back from the queue along with events: see `Kafka::tend`.
-                    Err((error, _)) if fate(error) == Fate::Purged && !self.0.ending.load(Ordering::SeqCst) => {
+                    Err((error, _)) if fate(error) == Fate::Purged && !self.0.ending.is_set() => {
                         self.refuse_again(event, reason);
                     }
                     Err((error, _)) => {
@@ -421,14 +402,14 @@ impl Context {
         match fate(error) {
             Fate::TryAgain(why) => {
                 self.complain(error, record.topic());
-                self.0.blocked.store(true, Ordering::Relaxed);
+                self.0.blocked.set(true);
                 self.0.overtaking.set(true);
                 if why == Some(RDKafkaErrorCode::Fatal) {
                     self.note_failure();
                 }
                 self.return_to_queue(event, number);
             }
-            Fate::Purged if !self.0.ending.load(Ordering::SeqCst) => self.return_to_queue(event, number),
+            Fate::Purged if !self.0.ending.is_set() => self.return_to_queue(event, number),
             Fate::Purged if self.tell(&event, Outcome::Returned) => {}
             // The producer is being dropped: see `Sink::flush` for who tells of it.
             Fate::Purged if event.lane() == Lane::Durable => self.bury(&event, NOT_ACKNOWLEDGED),
@@ -438,7 +419,7 @@ impl Context {
     }
 
     fn acknowledged(&self, event: &Arc<Event>, at: Instant, durable: bool, spoken: Option<(WallTime, f32)>) {
-        self.0.blocked.store(false, Ordering::Relaxed);
+        self.0.blocked.set(false);
         if !self.has_back() {
             self.0.complaints.forget();
         }
