@@ -260,6 +260,8 @@ pub struct TranscriptFinal {
     /// Words with times, where the transcriber gives them; those of an entity have its tag for a text.
     pub words: Vec<TimedWord>,
     /// Private entities that were taken out of the text, in its order.
+    // Younger than the type: records without it are there, and are read as having none.
+    #[serde(default)]
     pub entities: Vec<RedactedEntity>,
     /// 0 to 1, where the transcriber gives one.
     pub confidence: Option<f32>,
@@ -381,7 +383,8 @@ pub struct TranscriptDropped {
 /// `dtmf.v1`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dtmf {
-    /// One of `0123456789*#`, or another short string the platform sent; `[DIGIT]` where keys are redacted.
+    /// One of `0123456789*#`, or another short string the platform sent; `[DIGIT]` where it is
+    /// masked.
     pub digit: String,
     /// How long it was pressed, as a duration in ms, where the platform said.
     pub duration_ms: Option<u64>,

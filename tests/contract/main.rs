@@ -238,3 +238,17 @@ fn what_was_written_is_read_again_byte_for_byte() {
         "events of type \"x.v1\" are not known to this version"
     );
 }
+
+#[test]
+fn a_final_from_before_there_were_entities_fits_its_schema_and_is_read_as_having_none() {
+    let written = events().into_iter().map(|event| event.to_structured());
+    let line = written.map(|line| String::from_utf8(line).unwrap()).find(|line| line.contains("\"entities\"")).unwrap();
+    let mut old: Value = serde_json::from_str(&line).unwrap();
+    old["data"].as_object_mut().unwrap().shift_remove("entities").unwrap();
+    let described = schema::all().into_iter().find(|described| described.kind == "transcript.final.v1").unwrap();
+    assert!(jsonschema::validator_for(&described.schema).unwrap().is_valid(&old["data"]));
+    match Event::from_structured(old.to_string().as_bytes()).unwrap().body {
+        Body::TranscriptFinal(read) => assert_eq!(read.entities, []),
+        other => panic!("{other:?}"),
+    }
+}
