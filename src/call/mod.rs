@@ -279,7 +279,7 @@ impl Call {
             Ok(wire::Message::Dtmf { digit, duration_ms }) => {
                 self.start_if_waiting(now);
                 // Counted while paused, too: what goes on after a pause belongs to what came before.
-                let may_show = self.keys.press(self.parts.terms.redaction, now, &digit.0);
+                let may_show = self.keys.press(self.parts.terms.keys, now, &digit.0);
                 // A paused leg hears no digits either: they may be a card number.
                 if !self.paused {
                     self.tally.dtmf += 1;

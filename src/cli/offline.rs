@@ -13,7 +13,7 @@ use crate::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input
 use crate::config::Config;
 use crate::event::{Body, Event};
 use crate::inference::{BufferPool, Engines, Pool, Readiness, Redaction};
-use crate::types::{BuildError, ConversationId, Fault, LegId, Moment, Rate, Reply, Speaker, WallTime};
+use crate::types::{BuildError, ConversationId, Fault, LegId, Moment, Rate, RedactionTerms, Reply, Speaker, WallTime};
 use crate::vad;
 
 /// Segments of one leg that may be under way at once: enough to keep the threads busy.
@@ -73,7 +73,7 @@ impl Pipeline {
         mut progress: impl FnMut(u64),
     ) -> Vec<Event> {
         let conversation = ConversationId::parse("file").expect("four letters are a valid id");
-        let redaction = self.pool.redaction(&conversation, None);
+        let redaction = self.pool.redaction(&conversation, RedactionTerms::default());
         let parts = CallParts {
             conversation,
             leg: LegId::parse("file").expect("four letters are a valid id"),

@@ -27,7 +27,7 @@ pub use flow::{FlowSection, ListenRule, To};
 pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
-pub use redaction::{PolicyRule, Redaction};
+pub use redaction::{KeysRule, PolicyRule, Redaction};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
 pub use spool::{SpoolFsync, SpoolMode, SpoolSection};

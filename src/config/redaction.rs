@@ -3,21 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use crate::redact::{Kinds, Policy};
-use crate::types::{EntityKind, RedactionMode};
+use crate::types::{EntityKind, KeyRule, RedactionMode};
 
 /// `[redaction]`
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redaction {
-    /// `off`; `tags`: what is known to be private is replaced by a tag such as `[CARD]`, and of
-    /// keys only a menu's choice is published; `strict`: so are digits that may be, and all
-    /// keys. A flow may say otherwise.
+    /// `off`; `tags`: what is known to be private is replaced by a tag such as `[CARD]`;
+    /// `strict`: so are digits that may be. A flow may say otherwise.
     pub policy: PolicyRule,
     /// Kinds that are taken out, such as `card`; none is all.
     pub kinds: Vec<String>,
+    /// Keys that are published: `choices`, the first of an entry; `publish`, all; `mask`,
+    /// none. A flow may say otherwise.
+    pub keys: KeysRule,
 }
 
-/// How much is taken out.
+/// How much is taken out of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyRule {
@@ -42,13 +44,38 @@ impl PolicyRule {
     }
 }
 
+/// Which keys are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeysRule {
+    /// All.
+    Publish,
+    /// The first of an entry.
+    #[default]
+    Choices,
+    /// None.
+    Mask,
+}
+
+impl KeysRule {
+    /// As the pipeline knows it.
+    #[must_use]
+    pub fn rule(self) -> KeyRule {
+        match self {
+            Self::Publish => KeyRule::Publish,
+            Self::Choices => KeyRule::Choices,
+            Self::Mask => KeyRule::Mask,
+        }
+    }
+}
+
 impl Redaction {
     /// What the workers are told.
     #[must_use]
     pub fn policy(&self) -> Policy {
         let kinds = self.kinds.iter().filter_map(|name| EntityKind::parse(name));
         let kinds = if self.kinds.is_empty() { Kinds::ALL } else { kinds.collect() };
-        Policy { mode: self.policy.mode(), kinds }
+        Policy { mode: self.policy.mode(), kinds, keys: self.keys.rule() }
     }
 }
 
@@ -75,6 +102,9 @@ mod tests {
         assert_eq!((some.policy().mode, check(&some).len()), (RedactionMode::Strict, 0));
         assert!(some.policy().kinds.has(EntityKind::Cvv) && !some.policy().kinds.has(EntityKind::Phone));
         assert_eq!(read("").policy(), Policy::default());
+        for rule in KeyRule::ALL {
+            assert_eq!(read(&format!("keys = {:?}", rule.as_str())).policy().keys, rule);
+        }
         let wrong = check(&read("kinds = [\"card\", \"pan\"]"));
         assert!(wrong[0].0 == "redaction.kinds[1]" && wrong[0].1.contains("\"pan\"") && wrong[0].1.contains("iban"));
     }

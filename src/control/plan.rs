@@ -10,7 +10,7 @@ use form_urlencoded::{Serializer, parse};
 
 use super::flow::{Flow, Listen, Target};
 use super::role::Role;
-use crate::types::{ConversationId, LegId, Private, Rate, RedactionMode, Speaker, WallTime};
+use crate::types::{ConversationId, LegId, Private, Rate, RedactionTerms, Speaker, WallTime};
 use crate::vonage::media_token::{MediaClaims, MediaKeys};
 use crate::vonage::ncco::{
     Action, Connect, Conversation, Endpoint, Method, Ncco, Record, Talk, Transfer, WebsocketLeg,
@@ -87,8 +87,8 @@ pub(super) struct Heard<'a> {
     pub(super) call: &'a ConversationId,
     pub(super) speaker: Speaker,
     pub(super) participant: Option<LegId>,
-    /// How much its flow has taken out.
-    pub(super) redaction: Option<RedactionMode>,
+    /// What its flow says of it.
+    pub(super) redaction: RedactionTerms,
     /// Zero of the call clock.
     pub(super) epoch: WallTime,
 }

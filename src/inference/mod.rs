@@ -28,7 +28,7 @@ pub use self::redaction::Redaction;
 use crate::asr;
 use crate::redact::Policy;
 use crate::sentiment::Scorer;
-use crate::types::{BuildError, ConversationId, Fault, RedactionMode, Reply, Segment};
+use crate::types::{BuildError, ConversationId, Fault, RedactionTerms, Reply, Segment};
 
 /// Gives a leg's reply to whoever runs the leg. Boxed, as each leg's channel holds room
 /// for some thirty from its start.
@@ -112,12 +112,11 @@ impl Pool {
         })
     }
 
-    /// How a leg of `conversation` is redacted: by `mode`, or as the gateway is configured.
+    /// How a leg of `conversation` is redacted: as `terms` say, else as the gateway is configured.
     /// Its legs share what they remember, for as long as one of them holds this.
     #[must_use]
-    pub fn redaction(&self, conversation: &ConversationId, mode: Option<RedactionMode>) -> Redaction {
-        let policy = Policy { mode: mode.unwrap_or(self.redaction.mode), ..self.redaction };
-        Redaction::new(policy, self.conversations.of(conversation))
+    pub fn redaction(&self, conversation: &ConversationId, terms: RedactionTerms) -> Redaction {
+        Redaction::new(self.redaction.under(terms), self.conversations.of(conversation))
     }
 
     /// Takes a segment; its reply goes to `replies`, a refusal too. Never waits.

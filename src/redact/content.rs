@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Heard, Keys, Memory, Policy, tagged};
-use crate::types::{EntityKind, LegId, Moment, RedactionMode, SegmentId, SegmentKind};
+use crate::types::{EntityKind, KeyRule, LegId, Moment, SegmentId, SegmentKind};
 
 /// Keys pressed.
 const KEYS: [&str; 2] = ["dtmf", "digits"];
@@ -14,16 +14,13 @@ const PAYLOAD: &str = "payload";
 /// Numbers of the parties and times, which are no content of the call.
 const FACTS: [&str; 5] = ["from", "to", "timestamp", "type", "confidence"];
 
-/// Takes out of an event's `content` what must not be published: keys but for a menu's
-/// choice, and entities in words. `foreign` says that it is an event of no known kind, of
+/// Takes out of an event's `content` what must not be published: keys, as the policy's rule
+/// for them says, and entities in words. `foreign` says that it is an event of no known kind, of
 /// which any field may hold words. `keys` are those of the call so far.
 pub fn hide(policy: Policy, keys: &mut Keys, at: Moment, content: &mut Map<String, Value>, foreign: bool) {
-    if policy.mode == RedactionMode::Off {
-        return;
-    }
     for (name, value) in content.iter_mut() {
         match name.as_str() {
-            name if KEYS.contains(&name) => hide_keys(policy, keys, at, value),
+            name if KEYS.contains(&name) => hide_keys(policy.keys, keys, at, value),
             // What was asked is not known here, so what may be an answer to it is held back.
             SPEECH => hide_words(policy, SegmentKind::Partial, value),
             name if name == PAYLOAD || foreign && !is_fact(name) => hide_words(policy, SegmentKind::Final, value),
@@ -36,15 +33,15 @@ fn is_fact(name: &str) -> bool {
     FACTS.contains(&name) || name.ends_with("url") || name.ends_with("uuid")
 }
 
-fn hide_keys(policy: Policy, keys: &mut Keys, at: Moment, value: &mut Value) {
+fn hide_keys(rule: KeyRule, keys: &mut Keys, at: Moment, value: &mut Value) {
     let pressed = match value {
-        Value::Array(values) => return values.iter_mut().for_each(|value| hide_keys(policy, keys, at, value)),
-        Value::Object(map) => return map.values_mut().for_each(|value| hide_keys(policy, keys, at, value)),
+        Value::Array(values) => return values.iter_mut().for_each(|value| hide_keys(rule, keys, at, value)),
+        Value::Object(map) => return map.values_mut().for_each(|value| hide_keys(rule, keys, at, value)),
         Value::String(text) => std::mem::take(text),
         Value::Number(number) => number.to_string(),
         Value::Null | Value::Bool(_) => return,
     };
-    if !keys.press(policy, at, &pressed) {
+    if !keys.press(rule, at, &pressed) {
         *value = EntityKind::Digits.tag().into();
     } else if let Value::String(text) = value {
         *text = pressed;

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::Policy;
-use crate::types::{Moment, RedactionMode};
+use crate::types::{KeyRule, Moment};
 
 /// What is published of a key that must not be known.
 pub const MASKED_KEY: &str = "[DIGIT]";
@@ -29,7 +28,7 @@ pub struct Keys {
 
 impl Keys {
     /// Takes keys as they were pressed, one or several at once; gives whether they may be published.
-    pub fn press(&mut self, policy: Policy, at: Moment, keys: &str) -> bool {
+    pub fn press(&mut self, rule: KeyRule, at: Moment, keys: &str) -> bool {
         let digits = keys.chars().filter(|key| key.is_alphanumeric()).count();
         if digits > 0 {
             let apart = if self.entered >= NUMBER_MIN { APART_AFTER_NUMBER } else { APART };
@@ -39,10 +38,10 @@ impl Keys {
             self.entered = self.entered.saturating_add(digits);
             self.last = Some(at);
         }
-        match policy.mode {
-            RedactionMode::Off => true,
-            RedactionMode::Strict => false,
-            RedactionMode::Tags => digits == 0 || self.entered <= SHOWN_MAX || !policy.has_numbers(),
+        match rule {
+            KeyRule::Publish => true,
+            KeyRule::Choices => digits == 0 || self.entered <= SHOWN_MAX,
+            KeyRule::Mask => false,
         }
     }
 }
@@ -50,28 +49,23 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redact::Kinds;
-    use crate::types::EntityKind;
 
-    fn shown(policy: Policy, pressed: &[(u64, &str)]) -> String {
+    fn shown(rule: KeyRule, pressed: &[(u64, &str)]) -> String {
         let mut keys = Keys::default();
         let show = |(at, key): &(u64, &str)| {
-            if keys.press(policy, Moment::from_ms(*at), key) { (*key).to_owned() } else { "_".to_owned() }
+            if keys.press(rule, Moment::from_ms(*at), key) { (*key).to_owned() } else { "_".to_owned() }
         };
         pressed.iter().map(show).collect()
     }
 
     #[test]
     fn choices_are_shown_and_numbers_are_not() {
-        let policy = |mode| Policy { mode, ..Policy::default() };
-        let tags = policy(RedactionMode::Tags);
+        let choices = KeyRule::default();
         let entry = [(0, "4"), (900, "1"), (5_800, "1"), (6_000, "#"), (9_000, "2"), (38_900, "3"), (69_000, "5")];
-        assert_eq!(shown(tags, &entry), "4__#__5");
-        assert_eq!(shown(tags, &[(0, "1"), (5_001, "2"), (10_002, "*"), (10_003, "3"), (10_004, "7")]), "12*3_");
-        assert_eq!(shown(tags, &[(0, "41")]), "_", "several at once");
-        assert_eq!(shown(policy(RedactionMode::Off), &entry[..3]), "411");
-        assert_eq!(shown(policy(RedactionMode::Strict), &[(0, "4"), (9_000, "#")]), "__");
-        let mail = Policy { kinds: [EntityKind::Email].into_iter().collect::<Kinds>(), ..tags };
-        assert_eq!(shown(mail, &entry[..3]), "411");
+        assert_eq!(shown(choices, &entry), "4__#__5");
+        assert_eq!(shown(choices, &[(0, "1"), (5_001, "2"), (10_002, "*"), (10_003, "3"), (10_004, "7")]), "12*3_");
+        assert_eq!(shown(choices, &[(0, "41")]), "_", "several at once");
+        assert_eq!(shown(KeyRule::Publish, &entry[..3]), "411");
+        assert_eq!(shown(KeyRule::Mask, &[(0, "4"), (9_000, "#")]), "__");
     }
 }

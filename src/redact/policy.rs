@@ -1,6 +1,6 @@
 //! What is taken out, and how readily.
 
-use crate::types::{EntityKind, RedactionMode};
+use crate::types::{EntityKind, KeyRule, RedactionMode, RedactionTerms};
 
 /// A set of kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,22 +26,30 @@ impl FromIterator<EntityKind> for Kinds {
 /// What one leg is redacted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How much.
+    /// How much of texts.
     pub mode: RedactionMode,
     /// Which kinds.
     pub kinds: Kinds,
+    /// Which keys are published. Not a matter of `kinds`, as nobody can say what is keyed in.
+    pub keys: KeyRule,
 }
 
 impl Policy {
-    /// Whether a string of digits, of which nothing is known, may be of a kind to be taken out.
-    pub(super) fn has_numbers(self) -> bool {
-        let numbers = [EntityKind::Card, EntityKind::Cvv, EntityKind::Expiry, EntityKind::Ssn, EntityKind::Account];
-        numbers.iter().any(|kind| self.kinds.has(*kind))
+    /// This policy, but for what `terms` say.
+    #[must_use]
+    pub fn under(self, terms: RedactionTerms) -> Self {
+        Self { mode: terms.mode.unwrap_or(self.mode), keys: terms.keys.unwrap_or(self.keys), ..self }
+    }
+
+    /// What of it terms can say, said.
+    #[must_use]
+    pub fn terms(self) -> RedactionTerms {
+        RedactionTerms { mode: Some(self.mode), keys: Some(self.keys) }
     }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { mode: RedactionMode::default(), kinds: Kinds::ALL }
+        Self { mode: RedactionMode::default(), kinds: Kinds::ALL, keys: KeyRule::default() }
     }
 }

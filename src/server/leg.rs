@@ -59,13 +59,13 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
     let told = asked.claims.as_ref().map(|claims| media_auth::position(claims, wall).unwrap_or(CLOCK_MAX));
     let named = asked.conversation.is_some();
     let conversation = asked.conversation.unwrap_or(own_conversation);
-    let mode = asked.claims.as_ref().and_then(|claims| claims.redaction);
-    let redaction = gateway.pool.redaction(&conversation, mode);
+    let said = asked.claims.as_ref().map(|claims| claims.redaction).unwrap_or_default();
+    let redaction = gateway.pool.redaction(&conversation, said);
     let terms = Terms {
         speaker_settled: asked.claims.is_some(),
         participant: asked.claims.and_then(|claims| claims.participant),
         listen_only: asked.listen_only,
-        redaction: redaction.policy(),
+        keys: redaction.policy().keys,
     };
     let info = LegInfo {
         id: id.clone(),
@@ -269,7 +269,7 @@ impl Leg {
         let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             let joined_at = self.presence.join(&conversation, self.connected);
-            self.redaction = self.gateway.pool.redaction(&conversation, Some(self.redaction.policy().mode));
+            self.redaction = self.gateway.pool.redaction(&conversation, self.redaction.policy().terms());
             self.call.join(conversation, joined_at);
             if let Some(Capture { paused: true, reason }) = self.presence.capture() {
                 self.call.start_paused(&reason);

@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::jws::{self, Compact};
-use crate::types::{ConversationId, LegId, Private, RedactionMode, Speaker, WallTime};
+use crate::types::{ConversationId, KeyRule, LegId, Private, RedactionMode, RedactionTerms, Speaker, WallTime};
 
 /// Longest token looked at, in bytes.
 pub const TOKEN_LEN_MAX: usize = 1024;
@@ -42,8 +42,8 @@ pub struct MediaClaims {
     pub participant: Option<LegId>,
     /// Whether nothing may be played to the leg.
     pub listen_only: bool,
-    /// How much is taken out of its texts; none is as the gateway is configured.
-    pub redaction: Option<RedactionMode>,
+    /// What is taken out of its texts, and which of its keys are published.
+    pub redaction: RedactionTerms,
     /// Zero of the call clock: ms since 1970, UTC. The same for all legs of a call.
     pub clock_epoch_ms: u64,
     /// Good until then: whole seconds since 1970, UTC.
@@ -95,6 +95,8 @@ struct Written {
     l: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     r: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    k: Option<String>,
     t: u64,
     x: u64,
     j: String,
@@ -132,7 +134,8 @@ impl MediaKeys {
             s: claims.speaker.as_str().to_owned(),
             p: claims.participant.as_ref().map(|leg| leg.as_str().to_owned()),
             l: claims.listen_only,
-            r: claims.redaction.map(|mode| mode.as_str().to_owned()),
+            r: claims.redaction.mode.map(|mode| mode.as_str().to_owned()),
+            k: claims.redaction.keys.map(|rule| rule.as_str().to_owned()),
             t: claims.clock_epoch_ms,
             x: claims.expires_s,
             j: claims.id.clone(),
@@ -169,7 +172,10 @@ impl MediaKeys {
             participant: written.p.map(|leg| LegId::parse(&leg)).transpose().map_err(|_| bad)?,
             listen_only: written.l,
             // A word that only a later version knows must not let more through.
-            redaction: written.r.map(|mode| RedactionMode::parse(&mode).unwrap_or(RedactionMode::Strict)),
+            redaction: RedactionTerms {
+                mode: written.r.map(|mode| RedactionMode::parse(&mode).unwrap_or(RedactionMode::Strict)),
+                keys: written.k.map(|rule| KeyRule::parse(&rule).unwrap_or(KeyRule::Mask)),
+            },
             clock_epoch_ms: written.t,
             expires_s: written.x,
             id: written.j,
@@ -271,7 +277,7 @@ mod tests {
             speaker: Speaker::Caller,
             participant: Some(LegId::parse("63f61863-4a51-4f6b-86e1-46edebcf9356").unwrap()),
             listen_only: false,
-            redaction: None,
+            redaction: RedactionTerms::default(),
             clock_epoch_ms: 1_763_942_399_123,
             expires_s: 1_763_942_460,
             id: "63f61863-4a51-4f6b-86e1-46edebcf9356".into(),
@@ -291,7 +297,7 @@ mod tests {
         let mixed = MediaClaims {
             participant: None,
             listen_only: true,
-            redaction: Some(RedactionMode::Strict),
+            redaction: RedactionTerms { mode: Some(RedactionMode::Strict), keys: Some(KeyRule::Publish) },
             speaker: Speaker::parse("supervisor"),
             ..claims()
         };

@@ -14,7 +14,7 @@ use sidetone::event::body::{Characteristics, LedgerAccount, LegEnded};
 use sidetone::event::call::CallRecord;
 use sidetone::event::{Body, Event, schema};
 use sidetone::redact::Policy;
-use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, Speaker, WallTime};
+use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, RedactionTerms, Speaker, WallTime};
 use sidetone::vonage::media_token::MediaKeys;
 use sidetone::vonage::ncco::{Endpoint, Ncco, Phone};
 use sidetone::vonage::rest_types::{self, CallCreated, CreateCall};
@@ -53,7 +53,7 @@ pub fn flow(target: Target) -> Flow {
         record: false,
         target,
         listen: Listen::Separate,
-        redaction: None,
+        redaction: RedactionTerms::default(),
         from: None,
         ring_s: 30,
         unreached: "Nobody can take your call now.".into(),

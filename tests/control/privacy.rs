@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sidetone::control::Flow;
 use sidetone::control::{Role, Tag};
 use sidetone::event::Body;
-use sidetone::types::RedactionMode;
+use sidetone::types::{KeyRule, RedactionMode, RedactionTerms};
 
 use crate::desk::{CALLER, CON, Desk, ROOM, status_of, to_agent, wall};
 
@@ -16,6 +16,10 @@ fn keys(desk: &Desk, at_s: u64) -> Value {
         "dtmf": {"digits": CARD, "timed_out": false}, "speech": {"results": [{"text": "four one", "confidence": "0.9"}]}})
 }
 
+fn terms(mode: RedactionMode, keys: KeyRule) -> RedactionTerms {
+    RedactionTerms { mode: Some(mode), keys: Some(keys) }
+}
+
 fn leaked(desk: &Desk) -> usize {
     desk.events.iter().filter(|event| String::from_utf8(event.to_structured()).unwrap().contains(CARD)).count()
 }
@@ -23,7 +27,7 @@ fn leaked(desk: &Desk) -> usize {
 #[test]
 fn keys_are_published_but_for_those_of_a_pause() {
     // A pause is obeyed where nothing is redacted, too.
-    let mut desk = Desk::new(Flow { redaction: Some(RedactionMode::Off), ..to_agent() });
+    let mut desk = Desk::new(Flow { redaction: terms(RedactionMode::Off, KeyRule::Publish), ..to_agent() });
     desk.answer(CALLER, CON);
     let webhook = keys(&desk, 0);
     desk.hear(None, &webhook).unwrap();
@@ -67,7 +71,7 @@ fn content(desk: &Desk) -> Value {
 
 #[test]
 fn what_webhooks_say_of_keys_and_words_is_redacted() {
-    let mut desk = Desk::new(Flow { redaction: None, ..to_agent() });
+    let mut desk = Desk::new(to_agent());
     desk.answer(CALLER, CON);
     let spoken = "sure, it's four one one one, one one one one, one one one one, one one one one";
     for (said, published) in [
@@ -106,7 +110,7 @@ fn what_webhooks_say_of_keys_and_words_is_redacted() {
 
 #[test]
 fn of_keys_told_one_by_one_only_a_menus_choice_is_published() {
-    let mut desk = Desk::new(Flow { redaction: None, ..to_agent() });
+    let mut desk = Desk::new(to_agent());
     desk.answer(CALLER, CON);
     let mut press = |key: &str, wait_s| {
         desk.hear(None, &json!({"uuid": CALLER, "conversation_uuid": CON, "dtmf": {"digits": key}})).unwrap();
@@ -117,6 +121,28 @@ fn of_keys_told_one_by_one_only_a_menus_choice_is_published() {
     assert_eq!([press("2", 10), press("1", 10)], ["2", "1"], "choices of a menu");
     let card: Vec<_> = CARD.chars().map(|key| press(&key.to_string(), 1)).collect();
     assert!(card[0] == "4" && card[1..].iter().all(|key| key == "[DIGITS]"), "{card:?}");
+}
+
+#[test]
+fn a_flow_that_collects_numbers_has_its_keys_and_no_card_in_words() {
+    let spoken = "it's 4111 1111 1111 1111";
+    for (mode, rule, keys, words) in [
+        (RedactionMode::Tags, KeyRule::Publish, ["2", CARD], "it's [CARD]"),
+        (RedactionMode::Strict, KeyRule::Publish, ["2", CARD], "it's [CARD]"),
+        (RedactionMode::Off, KeyRule::Choices, ["2", "[DIGITS]"], spoken),
+        (RedactionMode::Tags, KeyRule::Mask, ["[DIGITS]", "[DIGITS]"], "it's [CARD]"),
+    ] {
+        let mut desk = Desk::new(Flow { redaction: terms(mode, rule), ..to_agent() });
+        desk.answer(CALLER, CON);
+        for (pressed, shown) in ["2", CARD].into_iter().zip(keys) {
+            let said = json!({"uuid": CALLER, "conversation_uuid": CON, "dtmf": {"digits": pressed}, "speech": {"results": [{"text": spoken}]}});
+            desk.hear(None, &said).unwrap();
+            let published = content(&desk);
+            assert_eq!(published["dtmf"]["digits"], shown, "{mode:?} {rule:?}");
+            assert_eq!(published["speech"]["results"][0]["text"], words, "{mode:?} {rule:?}");
+            desk.pass_s(60);
+        }
+    }
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Centre {
                     call: id,
                     speaker: whom.map_or(Role::Mixed, |who| who.role.clone()).speaker(),
                     participant: hears.clone(),
-                    redaction: call.flow.as_ref().and_then(|flow| flow.redaction),
+                    redaction: call.flow.as_ref().map(|flow| flow.redaction).unwrap_or_default(),
                     epoch: call.opened.wall,
                 };
                 let name = plan::conversation_name(call.flow.as_deref(), id);

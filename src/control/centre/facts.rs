@@ -13,7 +13,7 @@ use crate::control::plan::{self, Heard};
 use crate::control::role::Role;
 use crate::event::Body;
 use crate::event::call::{CallAnswered, CallCompleted, CallFailed, CallRecording, CallUpdated};
-use crate::redact::{self, Policy};
+use crate::redact;
 use crate::types::{LegId, WallTime};
 use crate::vonage::ncco::Ncco;
 use crate::vonage::webhook::{Event, Recorded, Status, StatusEvent, time};
@@ -243,8 +243,8 @@ impl Centre {
         if let Some(Value::String(to)) = content.get_mut("to") {
             *to = without_token(to).to_owned();
         }
-        let mode = call.flow.as_ref().and_then(|flow| flow.redaction).unwrap_or(self.settings.redaction.mode);
-        let policy = Policy { mode, ..self.settings.redaction };
+        let terms = call.flow.as_ref().map(|flow| flow.redaction).unwrap_or_default();
+        let policy = self.settings.redaction.under(terms);
         redact::hide(policy, &mut call.keys, now.mono, &mut content, matches!(event, Event::Unknown(_)));
         let at = content.get("timestamp").and_then(Value::as_str).map(str::to_owned);
         let role = leg.and_then(|leg| call.participant(leg)).map(|who| who.role.to_string());
