@@ -15,12 +15,14 @@ const CARD: &str = "my card number is four one one one, double one double one, o
 
 /// Utterances, and what 60 s of speech have: a hundred and fifty words. Were they cut into
 /// segments, each would cost less.
-fn texts() -> [(&'static str, String); 4] {
+fn texts() -> [(&'static str, String); 5] {
     [
         ("20_words", PLAIN.repeat(2)),
         ("20_words_card", CARD.to_owned()),
         ("60_s", PLAIN.repeat(15)),
         ("60_s_card", PLAIN.repeat(7) + CARD + &PLAIN.repeat(6)),
+        // Nothing but digits: the worst.
+        ("60_s_digits", "four one one two five ".repeat(30)),
     ]
 }
 
