@@ -83,7 +83,7 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
             Some((backend.name(), backend.build(&config.sentiment.table(name))?))
         }
     };
-    Ok(Engines { asr_name: backend.name(), asr: engine, scorer })
+    Ok(Engines { asr_name: backend.name(), asr: engine, scorer, redaction: config.redaction.policy() })
 }
 
 /// The detector that a configuration names.
@@ -210,6 +210,7 @@ fn control_settings(
         public_url,
         source,
         has_api,
+        redaction: config.redaction.policy(),
         limits: control.limits(),
     }
 }
