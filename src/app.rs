@@ -77,7 +77,7 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let fall_back = config.asr.fall_back.iter().map(|name| transcriber(config, name)).collect::<Result<_, _>>()?;
     let fail_over = config.asr.fail_over(Duration::from_millis(config.call.reply_timeout_ms));
     let scorer = scorer(config)?;
-    Ok(Engines { asr_name, asr, fall_back, fail_over, scorer })
+    Ok(Engines { asr_name, asr, fall_back, fail_over, scorer, redaction: config.redaction.policy() })
 }
 
 /// The sentiment backend that a configuration names, if any.
@@ -228,6 +228,7 @@ fn control_settings(
         public_url,
         source,
         has_api,
+        redaction: config.redaction.policy(),
         limits: control.limits(),
     }
 }

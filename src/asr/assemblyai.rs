@@ -91,8 +91,7 @@ impl Backend for AssemblyAi {
             idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
             pace: settings.pace,
         };
-        let request = request(&settings, &common, url)
-            .map_err(|problem| BuildError::new(NAME, problem, mend(NAME)))?;
+        let request = request(&settings, &common, url).map_err(|problem| BuildError::new(NAME, problem, mend(NAME)))?;
         let vendor = V3 { request, rules, formatted: settings.format_turns };
         Ok(Engine::Remote(Arc::new(Streaming::new(vendor, &common))))
     }

@@ -93,8 +93,7 @@ impl Backend for Deepgram {
             idle_timeout: Duration::from_millis(settings.idle_timeout_ms),
             pace: 0.0,
         };
-        let request = request(&settings, &common, url)
-            .map_err(|problem| BuildError::new(NAME, problem, mend(NAME)))?;
+        let request = request(&settings, &common, url).map_err(|problem| BuildError::new(NAME, problem, mend(NAME)))?;
         Ok(Engine::Remote(Arc::new(Streaming::new(Listen { request, rules }, &common))))
     }
 }

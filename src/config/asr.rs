@@ -126,12 +126,7 @@ pub struct BreakerSection {
 impl Default for BreakerSection {
     fn default() -> Self {
         let Patience { failures_max, cool_down, cool_down_max, refused } = FailOver::default().patience;
-        Self {
-            failures_max,
-            cool_down_ms: ms(cool_down),
-            cool_down_max_ms: ms(cool_down_max),
-            refused_ms: ms(refused),
-        }
+        Self { failures_max, cool_down_ms: ms(cool_down), cool_down_max_ms: ms(cool_down_max), refused_ms: ms(refused) }
     }
 }
 
@@ -196,7 +191,12 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     expect("total_timeout_ms", (100..=120_000).contains(&total), total.to_string(), "100 to 120000");
     expect("attempts_max", (1..=10).contains(&asr.attempts_max), asr.attempts_max.to_string(), "1 to 10");
     let hedge = asr.hedge_after_ms;
-    expect("hedge_after_ms", hedge == 0 || hedge < total, hedge.to_string(), "0 (never) or less than asr.total_timeout_ms");
+    expect(
+        "hedge_after_ms",
+        hedge == 0 || hedge < total,
+        hedge.to_string(),
+        "0 (never) or less than asr.total_timeout_ms",
+    );
     let BreakerSection { failures_max, cool_down_ms, cool_down_max_ms, refused_ms } = asr.breaker;
     expect("breaker.failures_max", (1..=1_000).contains(&failures_max), failures_max.to_string(), "1 to 1000");
     expect("breaker.cool_down_ms", (10..=60_000).contains(&cool_down_ms), cool_down_ms.to_string(), "10 to 60000");

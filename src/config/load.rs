@@ -67,7 +67,8 @@ pub fn load(source: &Source<'_>) -> Result<Config, ConfigError> {
         if let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__")) {
             let key = rest.to_ascii_lowercase().replace("__", ".");
             // Kafka's properties are text: a password may read as a number.
-            let as_text = key.starts_with("sink.kafka.properties.") || key.ends_with(".password") || key.ends_with(".key");
+            let as_text =
+                key.starts_with("sink.kafka.properties.") || key.ends_with(".password") || key.ends_with(".key");
             let value = if as_text { Value::String(value.clone()) } else { from_text(value) };
             set(&mut table, &key, value)
                 .map_err(|problem| ConfigError::one(format!("environment variable {name}: {problem}")))?;
@@ -176,8 +177,14 @@ mod tests {
             ("[server]\nlegs = 5", "FILE: server.legs: unknown field `legs`"),
             ("[server]\nlegs_max = \"many\"", "FILE: server.legs_max: invalid type: string \"many\", expected usize"),
             ("[server]\nlegs_max = 0", "FILE: server.legs_max is 0; expected at least 1"),
-            ("[asr]\nbackend = \"whispr\"", "FILE: asr.backend is \"whispr\"; expected one of moonshine, openai, deepgram, assemblyai, vosk, scripted"),
-            ("[asr]\nfall_back = [\"whispr\"]", "FILE: asr.fall_back[0] is \"whispr\"; expected one of moonshine, openai"),
+            (
+                "[asr]\nbackend = \"whispr\"",
+                "FILE: asr.backend is \"whispr\"; expected one of moonshine, openai, deepgram, assemblyai, vosk, scripted",
+            ),
+            (
+                "[asr]\nfall_back = [\"whispr\"]",
+                "FILE: asr.fall_back[0] is \"whispr\"; expected one of moonshine, openai",
+            ),
             (
                 "[asr]\nfall_back = [\"moonshine\"]",
                 "FILE: asr.fall_back[0] is \"moonshine\"; expected each transcriber once, and not asr.backend",
@@ -185,7 +192,10 @@ mod tests {
             ("[asr]\nfal_back = []", "FILE: asr.fal_back is not a key of [asr] nor a backend"),
             ("[asr.breaker]\nfailures_max = 0", "FILE: asr.breaker.failures_max is 0; expected 1 to 1000"),
             ("[asr]\nattempt_timeout_ms = 50000", "FILE: asr.attempt_timeout_ms is 50000; expected 100 to asr.total"),
-            ("[asr.openai]\nkey = \"file:/nowhere/at/all\"", "FILE: asr: openai.key: file /nowhere/at/all cannot be read"),
+            (
+                "[asr.openai]\nkey = \"file:/nowhere/at/all\"",
+                "FILE: asr: openai.key: file /nowhere/at/all cannot be read",
+            ),
             ("[vad.webrt]\naggressiveness = 1", "FILE: vad.webrt is not a key of [vad] nor a backend"),
             ("[endpointing]\nhangover_ms = 0", "FILE: endpointing.hangover_ms is 0; expected 20 to 5000"),
             (

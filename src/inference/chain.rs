@@ -11,19 +11,18 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Patience, Standing};
 use super::course::{Bounds, Course, Step};
-use super::job::{Finished, give_back, refusal};
+use super::job::{About, Finished, Text, give_back, refusal};
 use super::lane::Lane;
 use super::queue::{Limits, Queue};
-use super::worker::{audio_of, reply};
+use super::worker::reply;
 use super::{BufferPool, Clock, Engines, ReplySlot};
-use crate::asr::Speech;
-use crate::telemetry;
 use crate::types::rate::PIPELINE_HZ;
-use crate::types::{Fault, Segment, SegmentId, SegmentKind};
+use crate::types::{Fault, Moment, SegmentKind, Transcript};
 
 /// How a transcriber that fails is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,16 +125,14 @@ impl Chain {
     }
 
     /// Takes a segment or refuses it; never waits.
-    pub(super) fn submit(self: &Arc<Self>, mut segment: Segment, slot: ReplySlot) {
-        let samples = Arc::new(std::mem::take(&mut segment.samples));
-        if let Err(fault) = self.room(segment.kind, samples.len()) {
-            slot.send(Box::new(refusal(segment.id, segment.kind, fault)));
+    pub(super) fn submit(self: &Arc<Self>, about: About, samples: Arc<Vec<i16>>, slot: ReplySlot) {
+        if let Err(fault) = self.room(about.kind, samples.len()) {
+            slot.send(Box::new(refusal(&about, fault)));
             return give_back(samples, &self.buffers);
         }
-        let speech = Speech { leg: segment.leg, segment: segment.id, kind: segment.kind, samples };
-        let under_way = UnderWay { chain: Arc::clone(self), kind: segment.kind, samples: speech.samples.len() };
+        let under_way = UnderWay { chain: Arc::clone(self), kind: about.kind, samples: samples.len() };
         // It ends with its deadline at the latest, and with `stop` at once.
-        self.runtime.spawn(async move { under_way.chain.serve(speech, segment.id, slot).await });
+        self.runtime.spawn(async move { under_way.chain.serve(about, samples, slot).await });
     }
 
     fn room(&self, kind: SegmentKind, samples: usize) -> Result<(), Fault> {
@@ -144,7 +141,8 @@ impl Chain {
         }
         match kind {
             SegmentKind::Partial => {
-                let takes = self.lanes.first().is_some_and(|lane| lane.takes_partials() && lane.standing() == Standing::Closed);
+                let takes =
+                    self.lanes.first().is_some_and(|lane| lane.takes_partials() && lane.standing() == Standing::Closed);
                 // Each leg has one at most; the transcriber's own places bound them further.
                 if !takes || self.limits.partials_max == 0 {
                     return Err(Fault::Overload);
@@ -164,40 +162,49 @@ impl Chain {
         Ok(())
     }
 
-    async fn serve(&self, speech: Speech, id: SegmentId, slot: ReplySlot) {
-        let (kind, samples, began) = (speech.kind, Arc::clone(&speech.samples), self.clock.now());
-        let course = async {
-            match kind {
-                SegmentKind::Final => self.course(speech).await,
-                SegmentKind::Partial => self.partial(speech).await,
-            }
+    async fn serve(&self, about: About, samples: Arc<Vec<i16>>, slot: ReplySlot) {
+        let began = self.clock.now();
+        let whole = async {
+            let heard = match about.kind {
+                SegmentKind::Final => self.course(&about, &samples).await,
+                SegmentKind::Partial => self.partial(&about, &samples).await,
+            };
+            let finished = match heard.result {
+                Ok(transcript) => self.finish(&about, transcript).await,
+                Err(fault) => Err(fault),
+            };
+            (heard.asr, heard.asked, finished)
         };
-        let heard = match self.stopped.run_until_cancelled(course).await {
+        let (asr, asked, finished) = match self.stopped.run_until_cancelled(whole).await {
             Some(heard) => heard,
-            None => Heard { asr: "", result: Err(Fault::Shutdown), asked: self.clock.now() },
+            None => ("", self.clock.now(), Err(Fault::Shutdown)),
         };
-        let queued = heard.asked.since(began);
-        let decoded = self.clock.now().since(heard.asked);
-        let fault = heard.result.as_ref().err();
-        telemetry::SegmentServed { kind, audio: audio_of(&samples), queued, decoded, fault }.emit();
-        slot.send(Box::new(reply(&self.engines, id, kind, heard.asr, heard.result, (queued, decoded))));
+        let times = (asked.since(began), self.clock.now().since(asked));
+        slot.send(Box::new(reply(&self.engines, &about, &samples, asr, finished, times)));
         give_back(samples, &self.buffers);
     }
 
+    /// Has a thread make of a text what is made of every text.
+    async fn finish(&self, about: &About, transcript: Transcript) -> Result<Finished, Fault> {
+        let (to, finished) = oneshot::channel();
+        self.queue.push_text(Text { about: about.clone(), transcript, to });
+        let within = tokio::time::timeout(self.bounds.total, finished);
+        within.await.map_err(|_| Fault::Timeout)?.unwrap_or(Err(Fault::Shutdown))
+    }
+
     /// Asks the first alone: a partial is shown and forgotten, and worth no second try.
-    async fn partial(&self, speech: Speech) -> Heard {
+    async fn partial(&self, about: &About, samples: &Arc<Vec<i16>>) -> Heard {
         let asked = self.clock.now();
-        let pass = self.lanes.first().and_then(|lane| Some((lane, lane.admit()?)));
-        match pass {
+        match self.lanes.first().and_then(|lane| Some((lane, lane.admit()?))) {
             Some((lane, pass)) => {
-                let result = lane.ask(pass, speech, &self.queue, &self.buffers).await;
+                let result = lane.ask(pass, about, samples, (&self.queue, &self.buffers)).await;
                 Heard { asr: lane.name, result, asked }
             }
             None => Heard { asr: "", result: Err(Fault::Overload), asked },
         }
     }
 
-    async fn course(&self, speech: Speech) -> Heard {
+    async fn course(&self, about: &About, samples: &Arc<Vec<i16>>) -> Heard {
         let mut course = Course::new(self.clock.now(), self.bounds, self.lanes.len());
         let mut asked = FuturesUnordered::new();
         loop {
@@ -209,9 +216,9 @@ impl Chain {
             });
             let until = match (step, pass) {
                 (Step::Ask(place), Some(pass)) => {
-                    let (lane, speech) = (&self.lanes[place], speech.clone());
+                    let lane = &self.lanes[place];
                     asked.push(async move {
-                        (lane.name, now, lane.ask(pass, speech, &self.queue, &self.buffers).await)
+                        (lane.name, now, lane.ask(pass, about, samples, (&self.queue, &self.buffers)).await)
                     });
                     continue;
                 }
@@ -235,9 +242,9 @@ impl Chain {
 /// What a course came to.
 struct Heard {
     asr: &'static str,
-    result: Result<Finished, Fault>,
+    result: Result<Transcript, Fault>,
     /// When whoever answered was asked.
-    asked: crate::types::Moment,
+    asked: Moment,
 }
 
 /// Room taken by a segment; given back with it.

@@ -121,12 +121,8 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
-        total: Duration::from_secs(10),
-        rounds_max: 2,
-        pause: Duration::from_secs(1),
-        hedge_after: None,
-    };
+    const BOUNDS: Bounds =
+        Bounds { total: Duration::from_secs(10), rounds_max: 2, pause: Duration::from_secs(1), hedge_after: None };
 
     fn at(ms: u64) -> Moment {
         Moment::from_ms(ms)

@@ -5,24 +5,40 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{BufferPool, ReplySlot};
+use super::{BufferPool, Redaction, ReplySlot};
 use crate::call::Buffers as _;
-use crate::types::{Fault, Reply, SegmentId, SegmentKind, Sentiment, Transcript};
+use crate::types::{Entity, Fault, LegId, Moment, Reply, SegmentId, SegmentKind, Sentiment, Transcript};
 
-/// A text, and what was made of it.
-pub(super) type Finished = (Transcript, Option<Sentiment>);
+/// Which segment something is about, and how its leg is redacted.
+#[derive(Clone)]
+pub(super) struct About {
+    pub(super) leg: LegId,
+    pub(super) id: SegmentId,
+    pub(super) kind: SegmentKind,
+    /// When it was cut.
+    pub(super) at: Moment,
+    pub(super) redaction: Redaction,
+}
+
+/// A text as it may be shown, and what was made of it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Finished {
+    pub(super) transcript: Transcript,
+    pub(super) entities: Vec<Entity>,
+    pub(super) sentiment: Option<Sentiment>,
+}
 
 /// Something for a thread to do.
 pub(super) enum Work {
     /// Hear what is said.
     Decode(Job),
-    /// Do with a text that came from elsewhere what is done with one's own.
+    /// Make of a text that a segment's course came to what is made of every text.
     Finish(Text),
 }
 
 /// Audio on its way to a local transcriber.
 pub(super) struct Job {
-    pub(super) kind: SegmentKind,
+    pub(super) about: About,
     pub(super) samples: Arc<Vec<i16>>,
     /// The transcriber's place in the chain.
     pub(super) backend: usize,
@@ -32,10 +48,11 @@ pub(super) struct Job {
 
 /// Who waits for a job's answer.
 pub(super) enum To {
-    /// The leg itself.
-    Leg(SegmentId, ReplySlot),
-    /// The segment's course, which may ask another if this one fails.
-    Course(oneshot::Sender<Result<Finished, Fault>>),
+    /// The leg itself: the text is finished for it.
+    Leg(ReplySlot),
+    /// The segment's course, which may ask another if this one fails; what it came to is
+    /// finished later, and once.
+    Course(oneshot::Sender<Result<Transcript, Fault>>),
 }
 
 impl To {
@@ -49,7 +66,7 @@ impl Job {
     /// Answers that it will not be done.
     pub(super) fn refuse(self, fault: Fault, buffers: &BufferPool) {
         match self.to {
-            To::Leg(id, slot) => drop(slot.send(Box::new(refusal(id, self.kind, fault)))),
+            To::Leg(slot) => drop(slot.send(Box::new(refusal(&self.about, fault)))),
             To::Course(course) => drop(course.send(Err(fault))),
         }
         give_back(self.samples, buffers);
@@ -58,17 +75,18 @@ impl Job {
 
 /// A text on its way to a thread.
 pub(super) struct Text {
-    pub(super) kind: SegmentKind,
+    pub(super) about: About,
     pub(super) transcript: Transcript,
     pub(super) to: oneshot::Sender<Result<Finished, Fault>>,
 }
 
 /// The answer to a segment that nobody transcribed.
-pub(super) fn refusal(id: SegmentId, kind: SegmentKind, fault: Fault) -> Reply {
+pub(super) fn refusal(about: &About, fault: Fault) -> Reply {
     Reply {
-        id,
-        kind,
+        id: about.id,
+        kind: about.kind,
         outcome: Err(fault),
+        entities: Vec::new(),
         sentiment: None,
         asr: "",
         scorer: None,

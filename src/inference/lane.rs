@@ -1,8 +1,8 @@
 //! One transcriber as a segment's course sees it: its breaker, its bounds, and the way to it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
@@ -11,12 +11,12 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Duration, timeout};
 
 use super::breaker::{Breaker, Outcome, Pass, Patience, Standing};
-use super::job::{Finished, Job, Text, To};
+use super::job::{About, Job, To};
 use super::queue::Queue;
 use super::{BufferPool, Clock};
 use crate::asr::{Engine, Remote, Speech};
 use crate::telemetry;
-use crate::types::{Fault, SegmentKind};
+use crate::types::{Fault, SegmentKind, Transcript};
 
 /// The way to a transcriber.
 enum Way {
@@ -114,41 +114,37 @@ impl Lane {
         }
     }
 
-    /// Makes the request that `pass` allows: text, and what was made of it.
-    pub(super) async fn ask(&self, pass: Pass, speech: Speech, queue: &Queue, buffers: &BufferPool) -> Result<Finished, Fault> {
+    /// Makes the request that `pass` allows.
+    pub(super) async fn ask(
+        &self,
+        pass: Pass,
+        about: &About,
+        samples: &Arc<Vec<i16>>,
+        (queue, buffers): (&Queue, &BufferPool),
+    ) -> Result<Transcript, Fault> {
         // One that is dropped before its answer tells the breaker so.
         let mut settling = Settling { lane: self, pass, outcome: Outcome::Unknown };
-        let (started, kind) = (Instant::now(), speech.kind);
+        let (started, samples) = (Instant::now(), Arc::clone(samples));
         let result = match &self.way {
-            Way::Local(place) => self.near(*place, speech, queue, buffers).await,
-            Way::Remote(far) => match self.far(far, speech).await {
-                Ok(transcript) => Ok((transcript, None)),
-                Err(fault) => Err(fault),
-            },
+            Way::Local(place) => self.near(*place, about.clone(), samples, queue, buffers).await,
+            Way::Remote(far) => self.far(far, about, samples).await,
         };
         settling.outcome = Outcome::of(&result);
         let outcome = result.as_ref().map_or_else(Fault::as_str, |_| "answered");
         telemetry::TranscriberAsked { backend: self.name, outcome, took: started.elapsed() }.emit();
-        drop(settling);
-        match (&self.way, result) {
-            (Way::Remote(_), Ok((transcript, _))) => {
-                let (to, finished) = oneshot::channel();
-                queue.push_text(Text { kind, transcript, to });
-                finished.await.unwrap_or(Err(Fault::Shutdown))
-            }
-            (_, result) => result,
-        }
+        result
     }
 
-    async fn near(&self, backend: usize, speech: Speech, queue: &Queue, buffers: &BufferPool) -> Result<Finished, Fault> {
+    async fn near(
+        &self,
+        backend: usize,
+        about: About,
+        samples: Arc<Vec<i16>>,
+        queue: &Queue,
+        buffers: &BufferPool,
+    ) -> Result<Transcript, Fault> {
         let (answer, answered) = oneshot::channel();
-        let job = Job {
-            kind: speech.kind,
-            samples: speech.samples,
-            backend,
-            submitted: Instant::now(),
-            to: To::Course(answer),
-        };
+        let job = Job { about, samples, backend, submitted: Instant::now(), to: To::Course(answer) };
         queue.push(job, buffers).map_err(|_| Fault::Overload)?;
         match timeout(self.timeout, answered).await {
             Ok(answer) => answer.unwrap_or(Err(Fault::Crashed)),
@@ -156,9 +152,10 @@ impl Lane {
         }
     }
 
-    async fn far(&self, far: &Far, speech: Speech) -> Result<crate::types::Transcript, Fault> {
+    async fn far(&self, far: &Far, about: &About, samples: Arc<Vec<i16>>) -> Result<Transcript, Fault> {
         let deadline = tokio::time::Instant::now() + self.timeout;
-        let place = far.place(speech.kind, deadline).await?;
+        let place = far.place(about.kind, deadline).await?;
+        let speech = Speech { leg: about.leg.clone(), segment: about.id, kind: about.kind, samples };
         // A future that panics must cost an answer, not the course.
         let asked = AssertUnwindSafe(far.engine.transcribe(speech)).catch_unwind();
         let answer = tokio::time::timeout_at(deadline, asked).await;

@@ -4,7 +4,7 @@
 //!                 only one transcriber, and it works here
 //! leg task ──submit──────────────────────────────► Queue ──► worker thread
 //!    ▲          │ more of them, or remote ones       ▲          │ level → transcribe
-//!    │          ▼                                    │          │        → score
+//!    │          ▼                                    │          │ → redact → score
 //!    │        Chain ── a task for each segment:  ────┤ local    │
 //!    │          ▲      who is asked, who next        │          │
 //!    │          │                                    │ text     │
@@ -23,6 +23,7 @@ pub mod course;
 mod job;
 mod lane;
 mod queue;
+mod redaction;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,14 +34,17 @@ use tokio::sync::{mpsc, watch};
 
 use self::breaker::Standing;
 pub use self::buffers::BufferPool;
-pub use self::chain::FailOver;
 use self::chain::Chain;
-use self::job::{Job, To};
+pub use self::chain::FailOver;
+use self::job::{About, Job, To};
 use self::queue::Queue;
 pub use self::queue::{Backlog, Limits};
+use self::redaction::Conversations;
+pub use self::redaction::Redaction;
 use crate::asr::Engine;
+use crate::redact::Policy;
 use crate::sentiment::Scorer;
-use crate::types::{BuildError, Fault, Moment, Reply, Segment, SegmentKind};
+use crate::types::{BuildError, ConversationId, Fault, Moment, RedactionTerms, Reply, Segment, SegmentKind};
 
 /// Gives a leg's reply to whoever runs the leg. Boxed, as each leg's channel holds room
 /// for some thirty from its start.
@@ -59,6 +63,8 @@ pub struct Engines {
     pub fail_over: FailOver,
     /// Name of the sentiment backend and the backend, if any.
     pub scorer: Option<(&'static str, Arc<dyn Scorer>)>,
+    /// What is taken out of texts, where a leg does not say otherwise.
+    pub redaction: Policy,
 }
 
 impl Engines {
@@ -108,6 +114,8 @@ pub struct Pool {
     chain: Option<Arc<Chain>>,
     readiness: watch::Receiver<Readiness>,
     buffers: Arc<BufferPool>,
+    redaction: Policy,
+    conversations: Conversations,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -138,7 +146,22 @@ impl Pool {
                     .spawn(move || worker::run(&engines, &queue, &report, &buffers))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { queue, chain, readiness, buffers, workers: Mutex::new(workers) })
+        Ok(Self {
+            queue,
+            chain,
+            readiness,
+            buffers,
+            redaction: engines.redaction,
+            conversations: Conversations::default(),
+            workers: Mutex::new(workers),
+        })
+    }
+
+    /// How a leg of `conversation` is redacted: as `terms` say, else as the gateway is configured.
+    /// Its legs share what they remember, for as long as one of them holds this.
+    #[must_use]
+    pub fn redaction(&self, conversation: &ConversationId, terms: RedactionTerms) -> Redaction {
+        Redaction::new(self.redaction.under(terms), self.conversations.of(conversation))
     }
 
     /// Takes a segment; its reply goes to `replies`, a refusal too. Never waits.
@@ -147,15 +170,20 @@ impl Pool {
     ///
     /// # Errors
     /// The segment, when `replies` is full or closed.
-    pub fn submit(&self, segment: Segment, replies: &mpsc::Sender<Box<Reply>>) -> Result<(), Segment> {
+    pub fn submit(
+        &self,
+        segment: Segment,
+        redaction: &Redaction,
+        replies: &mpsc::Sender<Box<Reply>>,
+    ) -> Result<(), Segment> {
         let Ok(slot) = replies.clone().try_reserve_owned() else { return Err(segment) };
+        let Segment { leg, id, kind, samples, cut_at, .. } = segment;
+        let (samples, about) = (Arc::new(samples), About { leg, id, kind, at: cut_at, redaction: redaction.clone() });
         match &self.chain {
             // A partial never goes to another, so it needs nobody to look after it.
-            Some(chain) if segment.kind == SegmentKind::Final || !chain.begins_here() => chain.submit(segment, slot),
+            Some(chain) if kind == SegmentKind::Final || !chain.begins_here() => chain.submit(about, samples, slot),
             _ => {
-                let Segment { id, kind, samples, .. } = segment;
-                let to = To::Leg(id, slot);
-                let job = Job { kind, samples: Arc::new(samples), backend: 0, submitted: Instant::now(), to };
+                let job = Job { about, samples, backend: 0, submitted: Instant::now(), to: To::Leg(slot) };
                 if let Err(job) = self.queue.push(job, &self.buffers) {
                     job.refuse(Fault::Overload, &self.buffers);
                 }

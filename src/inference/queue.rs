@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::job::{Job, Text, Work};
 use super::BufferPool;
+use super::job::{Job, Text, Work};
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{Fault, SegmentKind};
 
@@ -63,7 +63,7 @@ impl Queue {
         if state.closed {
             return Err(job);
         }
-        let shed = match job.kind {
+        let shed = match job.about.kind {
             SegmentKind::Final => {
                 let samples = state.samples + job.samples.len() as u64;
                 // An empty queue takes any segment, however small the bound.
@@ -149,13 +149,16 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc;
-
     use std::sync::Arc;
+
+    use tokio::sync::mpsc;
 
     use super::super::job::To;
     use super::*;
-    use crate::types::{Reply, SegmentId};
+    use crate::inference::Redaction;
+    use crate::inference::job::About;
+    use crate::redact::Policy;
+    use crate::types::{LegId, Moment, Reply, SegmentId};
 
     struct Bench {
         queue: Queue,
@@ -174,16 +177,17 @@ mod tests {
         fn push(&self, id: u64, kind: SegmentKind, seconds: usize) -> bool {
             let slot = self.sender.clone().try_reserve_owned().unwrap();
             let samples = Arc::new(vec![0; seconds * 16_000]);
-            let to = To::Leg(SegmentId(id), slot);
-            self.queue
-                .push(Job { kind, samples, backend: 0, submitted: std::time::Instant::now(), to }, &self.buffers)
-                .is_ok()
+            let redaction = Redaction::new(Policy::default(), Arc::default());
+            let (leg, id, at) = (LegId::parse("leg").unwrap(), SegmentId(id), Moment(0));
+            let about = About { leg, id, kind, at, redaction };
+            let job = Job { about, samples, backend: 0, submitted: std::time::Instant::now(), to: To::Leg(slot) };
+            self.queue.push(job, &self.buffers).is_ok()
         }
 
         fn popped(&self) -> u64 {
             match self.queue.pop() {
-                Some(Work::Decode(Job { to: To::Leg(id, _), .. })) => id.0,
-                _ => panic!("no leg's job"),
+                Some(Work::Decode(job)) => job.about.id.0,
+                _ => panic!("no job"),
             }
         }
     }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::job::{Finished, Job, Text, To, Work, give_back};
+use super::job::{About, Finished, Job, Text, To, Work, give_back};
 use super::queue::Queue;
 use super::{BufferPool, Engines, Readiness};
 use crate::asr::{Engine, Transcriber};
 use crate::audio::level;
+use crate::redact::Heard;
 use crate::telemetry;
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{BuildError, Fault, Reply, SegmentKind, Transcript};
@@ -68,10 +69,10 @@ pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &B
                     }
                 }
             }
-            Work::Finish(Text { kind, transcript, to }) => {
-                let finished = catch_unwind(AssertUnwindSafe(|| finish(engines, transcript, kind)));
+            Work::Finish(Text { to, .. }) if to.is_closed() => {}
+            Work::Finish(Text { about, transcript, to }) => {
                 // Whoever asked may have had enough.
-                let _ = to.send(finished.map_err(|_| Fault::Crashed));
+                let _ = to.send(finish(engines, &about, transcript));
             }
         }
     }
@@ -103,71 +104,63 @@ fn decode(
 ) -> bool {
     let started = Instant::now();
     let outcome = match transcribers.get_mut(job.backend) {
-        Some(Some(transcriber)) => serve(engines, &mut **transcriber, &job, audio),
+        Some(Some(transcriber)) => hear(&mut **transcriber, &job, audio),
         _ => Err(Fault::Crashed),
     };
     let crashed = outcome == Err(Fault::Crashed);
-    answer(engines, job, started, outcome, buffers);
+    match job.to {
+        To::Leg(slot) => {
+            let outcome = outcome.and_then(|transcript| finish(engines, &job.about, transcript));
+            let times = (started.saturating_duration_since(job.submitted), started.elapsed());
+            slot.send(Box::new(reply(engines, &job.about, &job.samples, engines.asr_name, outcome, times)));
+        }
+        To::Course(course) => {
+            // Whoever asked may have had enough.
+            let _ = course.send(outcome);
+        }
+    }
+    give_back(job.samples, buffers);
     crashed
 }
 
-fn serve(
-    engines: &Engines,
-    transcriber: &mut dyn Transcriber,
-    job: &Job,
-    audio: &mut Vec<f32>,
-) -> Result<Finished, Fault> {
+fn hear(transcriber: &mut dyn Transcriber, job: &Job, audio: &mut Vec<f32>) -> Result<Transcript, Fault> {
     catch_unwind(AssertUnwindSafe(|| {
         level::to_speech_level(&job.samples, audio);
-        let transcript = transcriber.transcribe(audio, job.kind)?;
-        Ok(finish(engines, transcript, job.kind))
+        transcriber.transcribe(audio, job.about.kind)
     }))
     .unwrap_or(Err(Fault::Crashed))
 }
 
-/// What is done with every text, whoever heard it.
-fn finish(engines: &Engines, transcript: Transcript, kind: SegmentKind) -> Finished {
-    let wanted = kind == SegmentKind::Final && !transcript.text.0.is_empty();
-    // A transcript without a score is better than none.
-    let sentiment = engines.scorer.as_ref().filter(|_| wanted).and_then(|(_, s)| s.score(&transcript.text.0).ok());
-    (transcript, sentiment)
+/// What is made of every text, whoever heard it; once for each segment, as it is remembered.
+fn finish(engines: &Engines, about: &About, mut transcript: Transcript) -> Result<Finished, Fault> {
+    catch_unwind(AssertUnwindSafe(|| {
+        // Before anyone else sees it, the scorer included, which may be a service elsewhere.
+        let heard = Heard { leg: &about.leg, id: about.id, kind: about.kind, at: about.at };
+        let entities = about.redaction.apply(heard, &mut transcript);
+        let wanted = about.kind == SegmentKind::Final && !transcript.text.0.is_empty();
+        // A transcript without a score is better than none.
+        let sentiment = engines.scorer.as_ref().filter(|_| wanted).and_then(|(_, s)| s.score(&transcript.text.0).ok());
+        Finished { transcript, entities, sentiment }
+    }))
+    .map_err(|_| Fault::Crashed)
 }
 
-fn answer(engines: &Engines, job: Job, started: Instant, outcome: Result<Finished, Fault>, buffers: &BufferPool) {
-    let (id, slot) = match job.to {
-        To::Leg(id, slot) => (id, slot),
-        To::Course(course) => {
-            // Whoever asked may have had enough.
-            let _ = course.send(outcome);
-            return give_back(job.samples, buffers);
-        }
-    };
-    let decoded = started.elapsed();
-    let queued = started.saturating_duration_since(job.submitted);
-    let audio = audio_of(&job.samples);
-    telemetry::SegmentServed { kind: job.kind, audio, queued, decoded, fault: outcome.as_ref().err() }.emit();
-    slot.send(Box::new(reply(engines, id, job.kind, engines.asr_name, outcome, (queued, decoded))));
-    give_back(job.samples, buffers);
-}
-
-/// How long audio is.
-pub(super) fn audio_of(samples: &[i16]) -> Duration {
-    Duration::from_secs_f64(samples.len() as f64 / f64::from(PIPELINE_HZ))
-}
-
-/// A leg's reply.
+/// A leg's reply; counted as a segment served.
 pub(super) fn reply(
     engines: &Engines,
-    id: crate::types::SegmentId,
-    kind: SegmentKind,
+    about: &About,
+    samples: &[i16],
     asr: &'static str,
     outcome: Result<Finished, Fault>,
     (queued, decoded): (Duration, Duration),
 ) -> Reply {
-    let (outcome, sentiment) = match outcome {
-        Ok((transcript, sentiment)) => (Ok(transcript), sentiment),
-        Err(fault) => (Err(fault), None),
+    let (id, kind) = (about.id, about.kind);
+    let audio = Duration::from_secs_f64(samples.len() as f64 / f64::from(PIPELINE_HZ));
+    telemetry::SegmentServed { kind, audio, queued, decoded, fault: outcome.as_ref().err() }.emit();
+    let (outcome, entities, sentiment) = match outcome {
+        Ok(Finished { transcript, entities, sentiment }) => (Ok(transcript), entities, sentiment),
+        Err(fault) => (Err(fault), Vec::new(), None),
     };
     let scorer = engines.scorer.as_ref().map(|(name, _)| *name);
-    Reply { id, kind, outcome, sentiment, asr, scorer, queued, decoded }
+    Reply { id, kind, outcome, entities, sentiment, asr, scorer, queued, decoded }
 }

@@ -102,7 +102,8 @@ mod tests {
             speaker: Speaker::Caller,
             source: Arc::from("/sidetone/test"),
         };
-        let body = TranscriptDropped { segment: seq, start_ms, end_ms: start_ms + 1, reason: "no_speech".into(), fault: None };
+        let body =
+            TranscriptDropped { segment: seq, start_ms, end_ms: start_ms + 1, reason: "no_speech".into(), fault: None };
         Event { origin: Arc::new(origin), seq, sub: 0, time: WallTime(0), body: Body::TranscriptDropped(body) }
     }
 

@@ -6,7 +6,9 @@ use sidetone::app;
 use sidetone::asr::{self, Engine, Remote, Speech};
 use sidetone::config::{Config, Source};
 use sidetone::inference::{BufferPool, Pool};
-use sidetone::types::{Fault, LegId, MediaTime, Moment, Reply, Segment, SegmentId, SegmentKind, Transcript};
+use sidetone::types::{
+    ConversationId, Fault, LegId, MediaTime, Moment, RedactionTerms, Reply, Segment, SegmentId, SegmentKind, Transcript,
+};
 use tokio::sync::mpsc;
 
 use super::support::within;
@@ -22,12 +24,7 @@ pub fn engine(vendor: &Vendor, kind: Kind, more: &str) -> Arc<dyn Remote> {
 /// Some of an utterance: so many samples of a buzz.
 pub fn speech(segment: u64, kind: SegmentKind, samples: usize) -> Speech {
     let samples = (0..samples).map(|n| if n % 80 < 40 { 4_000 } else { -4_000 }).collect();
-    Speech {
-        leg: LegId::parse("leg").unwrap(),
-        segment: SegmentId(segment),
-        kind,
-        samples: Arc::new(samples),
-    }
+    Speech { leg: LegId::parse("leg").unwrap(), segment: SegmentId(segment), kind, samples: Arc::new(samples) }
 }
 
 pub async fn asked(engine: &Arc<dyn Remote>, speech: Speech) -> Result<Transcript, Fault> {
@@ -72,7 +69,8 @@ impl Bench {
         let Speech { leg, segment, samples, .. } = speech(id, kind, samples);
         let samples = Arc::into_inner(samples).unwrap();
         let segment = Segment { leg, id: segment, kind, samples, start: MediaTime(0), cut_at: Moment(0) };
-        self.pool.submit(segment, &self.sender).unwrap();
+        let redaction = self.pool.redaction(&ConversationId::parse("call").unwrap(), RedactionTerms::default());
+        self.pool.submit(segment, &redaction, &self.sender).unwrap();
     }
 
     pub async fn reply(&mut self) -> Reply {

@@ -43,7 +43,8 @@ async fn killing_the_primary_twenty_times_during_a_call_loses_no_speech() {
         check_all(&events);
         assert_eq!((&ended["data"]["complete"], text(&ended, "/data/reason")), (&true.into(), "hangup"));
         let dropped = ended["data"]["ledger"]["dropped"].as_object().unwrap();
-        let finals: Vec<_> = of(&events, "CON-killed").into_iter().filter(|it| kind(it) == "transcript.final.v1").collect();
+        let finals: Vec<_> =
+            of(&events, "CON-killed").into_iter().filter(|it| kind(it) == "transcript.final.v1").collect();
         let by = |who: &str| finals.iter().filter(|event| text(event, "/data/asr") == who).count();
         assert_eq!(by("scripted") + by(name), finals.len(), "{name}");
         assert!(finals.len() > 10 && by("scripted") > 0 && by(name) > 0, "{name}: {} finals", finals.len());

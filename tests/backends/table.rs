@@ -49,7 +49,11 @@ async fn a_vendor_that_behaves_is_understood() {
         assert_eq!(answer.text.0, text(kind, 12_345), "{kind:?}");
         assert_eq!((answer.words.len(), answer.language), (1, "en"), "{kind:?}");
         assert!(answer.confidence.is_some_and(|it| (0.5..=1.0).contains(&it)), "{kind:?}: {:?}", answer.confidence);
-        assert!(answer.words.iter().all(|word| word.start_ms < word.end_ms && word.end_ms <= 771), "{:?}", answer.words);
+        assert!(
+            answer.words.iter().all(|word| word.start_ms < word.end_ms && word.end_ms <= 771),
+            "{:?}",
+            answer.words
+        );
         assert_eq!(text_of(&engine, 2, 4_000).await, Ok(String::new()), "{kind:?}, no words");
         assert_eq!(text_of(&engine, 3, 1_600).await, Ok(text(kind, 1_600)), "{kind:?}");
     }
@@ -64,7 +68,9 @@ async fn every_misbehaviour_is_a_fault_by_its_name() {
             let answer = text_of(&engine, 1, 8_000).await;
             match fault_of(kind, act) {
                 None => assert_eq!(answer, Ok(text(kind, 8_000)), "{kind:?} {act:?}"),
-                Some(Fault::Garbage(_)) => assert!(matches!(answer, Err(Fault::Garbage(_))), "{kind:?} {act:?}: {answer:?}"),
+                Some(Fault::Garbage(_)) => {
+                    assert!(matches!(answer, Err(Fault::Garbage(_))), "{kind:?} {act:?}: {answer:?}")
+                }
                 Some(fault) => assert_eq!(answer, Err(fault), "{kind:?} {act:?}"),
             }
             // Whatever happened to one utterance, the next has its own answer.

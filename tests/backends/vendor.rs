@@ -259,7 +259,8 @@ fn fields(headers: &HeaderMap, body: &[u8]) -> Vec<(String, Vec<u8>)> {
 async fn transcriptions(State(vendor): State<Arc<Inner>>, headers: HeaderMap, body: axum::body::Bytes) -> Response {
     vendor.see(Saw::Connection);
     let fields = fields(&headers, &body);
-    let of = |name: &str| fields.iter().filter(|field| field.0 == name).map(|field| field.1.as_slice()).collect::<Vec<_>>();
+    let of =
+        |name: &str| fields.iter().filter(|field| field.0 == name).map(|field| field.1.as_slice()).collect::<Vec<_>>();
     if headers.get("authorization").is_none_or(|value| value != format!("Bearer {KEY}").as_str()) {
         return (StatusCode::UNAUTHORIZED, "{\"error\":{}}").into_response();
     }
@@ -332,7 +333,9 @@ async fn upgrade(vendor: &Inner, stream: TcpStream) -> Option<Socket> {
                 Some(format!("Token {KEY}")),
                 &["encoding=linear16", "sample_rate=16000", "channels=1", "interim_results=true", "endpointing=false"],
             ),
-            Kind::AssemblyAi => (Some(KEY.to_owned()), &["sample_rate=16000", "encoding=pcm_s16le", "format_turns=true"]),
+            Kind::AssemblyAi => {
+                (Some(KEY.to_owned()), &["sample_rate=16000", "encoding=pcm_s16le", "format_turns=true"])
+            }
             _ => (None, &[]),
         };
         if authorization != expected.as_deref() {
@@ -481,7 +484,9 @@ async fn finish(vendor: &Inner, socket: &mut Socket, heard: &mut Heard) -> bool 
         Act::OutOfOrder => {
             // An answer to something that was answered long ago, or never asked.
             match vendor.kind {
-                Kind::Deepgram if heard.base > 0 => say(socket, result(0, heard.base, true, true, "something old")).await,
+                Kind::Deepgram if heard.base > 0 => {
+                    say(socket, result(0, heard.base, true, true, "something old")).await
+                }
                 Kind::AssemblyAi if heard.turns > 0 => say(socket, turn(0, true, true, "something old")).await,
                 Kind::Vosk => {
                     answer(vendor, socket, heard, &text).await;

@@ -20,10 +20,10 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, UrlError};
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::http;
@@ -233,7 +233,22 @@ impl Session {
         let now = Instant::now();
         let (began, spoke, idle, heard) = (now, now, now, now);
         let (now, leftover) = (None, None);
-        Self { id, sessions, rules, dialogue, orders, now, sent: 0, began, spoke, idle, heard, settled: false, served: 0, leftover }
+        Self {
+            id,
+            sessions,
+            rules,
+            dialogue,
+            orders,
+            now,
+            sent: 0,
+            began,
+            spoke,
+            idle,
+            heard,
+            settled: false,
+            served: 0,
+            leftover,
+        }
     }
 
     /// Dials, serves, and says to everybody who waits how it ended.
