@@ -5,7 +5,7 @@ use std::time::Duration;
 use sidetone::types::{Fault, SegmentKind};
 
 use super::bench::{Bench, asked, engine, speech, text_of};
-use super::vendor::{Act, Kind, Vendor, text};
+use super::vendor::{Act, Kind, Saw, Vendor, text};
 
 /// The fault that an act is, where it is one for the utterance that it happens to.
 fn fault_of(kind: Kind, act: Act) -> Option<Fault> {
@@ -85,8 +85,11 @@ async fn every_misbehaviour_is_made_good_by_the_next_transcriber() {
     for kind in Kind::ALL {
         for act in ACTS {
             // The pool looks at a vendor beforehand, and that must not take what is meant for the call.
-            let vendor = Vendor::start(kind, &[]).await;
+            let mut vendor = Vendor::start(kind, &[]).await;
             let mut bench = Bench::before_scripted(&vendor, kind, "");
+            if kind == Kind::OpenAi {
+                vendor.sees("the look beforehand", |saw| *saw == Saw::Audio(1_600)).await;
+            }
             assert_eq!(bench.heard(1, 8_000).await, (kind.name(), Ok(text(kind, 8_000))), "{kind:?}");
             let fresh = matches!(act, Act::Unauthorised | Act::Limited(_) | Act::Redirect) && kind != Kind::OpenAi;
             if fresh && kind != Kind::Vosk {
