@@ -15,6 +15,13 @@ use ort::session::{InMemorySession, Session};
 
 use crate::types::BuildError;
 
+/// The model whose folder holds the runtime's library. A backend with a network of its
+/// own needs this one beside its own.
+pub const RUNTIME_MODEL: &str = "moonshine-tiny-en";
+
+/// The library's name in that folder.
+pub const LIBRARY: &str = "libonnxruntime.so";
+
 /// The runtime of this process; a second one cannot be made.
 static RUNTIME: Mutex<Option<Environment>> = Mutex::new(None);
 
@@ -102,6 +109,45 @@ pub fn session(runtime: &Environment, bytes: &'static [u8], threads: usize) -> o
         // memory plan for each, for ever.
         .with_memory_pattern(false)?
         .commit_from_memory_directly(bytes)
+}
+
+/// Sessions on one network, for any number of threads: each has one to itself while it
+/// works, so there are as many as ever worked at once. Nobody waits for another's work.
+pub struct Sessions {
+    runtime: Environment,
+    bytes: &'static [u8],
+    idle: parking_lot::Mutex<Vec<InMemorySession<'static>>>,
+}
+
+impl Sessions {
+    /// Opens the network in `file`, on the library in the folder of [`RUNTIME_MODEL`].
+    ///
+    /// # Errors
+    /// Names the file that is missing or cannot be used, on behalf of `backend`.
+    pub fn open(backend: &str, library_folder: &Path, file: &Path) -> Result<Self, BuildError> {
+        let runtime = runtime(backend, &library_folder.join(LIBRARY))?;
+        let bytes = weights(backend, file)?;
+        let first = session(&runtime, bytes, 1).map_err(|error| {
+            BuildError::new(
+                backend,
+                format!("cannot use {}: {error}", file.display()),
+                "fetch the model anew with `sidetone models fetch --force`",
+            )
+        })?;
+        Ok(Self { runtime, bytes, idle: parking_lot::Mutex::new(vec![first]) })
+    }
+
+    /// Lets `work` have a session.
+    ///
+    /// # Errors
+    /// That of `work`, or the runtime's, which could not open one more session.
+    pub fn with<T>(&self, work: impl FnOnce(&mut InMemorySession<'static>) -> ort::Result<T>) -> ort::Result<T> {
+        let idle = self.idle.lock().pop();
+        let mut mine = idle.map_or_else(|| session(&self.runtime, self.bytes, 1), Ok)?;
+        let result = work(&mut mine);
+        self.idle.lock().push(mine);
+        result
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A backend is one file here plus one line in [`BACKENDS`]. Scorers run on the
 //! inference threads, right after the transcriber, once for each final.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::types::{BuildError, Fault, Sentiment};
@@ -20,11 +21,18 @@ pub trait Backend: Sync {
     /// One line for people.
     fn about(&self) -> &'static str;
 
+    /// The models of `models/manifest.toml` it needs.
+    fn models(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Reads `settings` (the table `[sentiment.<name>]`) and loads what all threads share.
+    /// `models` are the folders of [`Backend::models`], verified and in that order; none
+    /// where they are not here.
     ///
     /// # Errors
     /// Names the key, file or value that is wrong and the remedy.
-    fn build(&self, settings: &toml::Table) -> Result<Arc<dyn Scorer>, BuildError>;
+    fn build(&self, settings: &toml::Table, models: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError>;
 }
 
 /// A sentiment backend made ready; shared by the inference threads.
@@ -60,7 +68,7 @@ mod tests {
     fn every_backend_keeps_to_the_ranges_and_hears_the_difference() {
         assert!(!BACKENDS.is_empty());
         for backend in BACKENDS {
-            let scorer = backend.build(&toml::Table::new()).unwrap();
+            let scorer = backend.build(&toml::Table::new(), &[]).unwrap();
             let long = "GREAT! but not 😡 ".repeat(5_000);
             for text in ["", " \n", "???", "no", "4111 1111", "\u{0}\u{202e}", &long] {
                 let s = scorer.score(text).unwrap();
@@ -79,7 +87,7 @@ mod tests {
     fn unknown_names_and_settings_are_refused() {
         assert!(find("nope").err().unwrap().to_string().contains("lexicon"));
         for backend in BACKENDS {
-            let error = backend.build(&"colour = 1".parse().unwrap()).err().expect("an unknown key was taken");
+            let error = backend.build(&"colour = 1".parse().unwrap(), &[]).err().expect("an unknown key was taken");
             assert!(error.to_string().contains("colour"), "{error}");
         }
     }

@@ -5,6 +5,7 @@
 //! cut from the stream of frames, and a frame's score is the highest of the
 //! windows that it completed: one, or every fourth time two.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Backend, Factory, Frame, Vad};
@@ -30,7 +31,7 @@ impl Backend for Neural {
         "small recurrent network, about 9 µs a frame and 10 KiB a leg; quiet on tones and noise"
     }
 
-    fn build(&self, table: &toml::Table) -> Result<Factory, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Factory, BuildError> {
         let Settings {} = settings("vad.neural", table)?;
         Ok(Arc::new(|| {
             let detector = earshot::Detector::default_boxed();
