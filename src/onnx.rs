@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::builder::SessionBuilder;
 use ort::session::{InMemorySession, Session};
 
 use crate::types::BuildError;
@@ -101,53 +102,77 @@ pub fn read_file(backend: &str, file: &Path) -> Result<Vec<u8>, BuildError> {
 /// # Errors
 /// The runtime's reason.
 pub fn session(runtime: &Environment, bytes: &'static [u8], threads: usize) -> ort::Result<InMemorySession<'static>> {
-    Session::builder(runtime)?
+    options(runtime, threads)?.commit_from_memory_directly(bytes)
+}
+
+fn options(runtime: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(runtime)?
         .with_intra_threads(threads)?
         // Threads that spin between operations would take the processor from other calls.
         .with_intra_op_spinning(false)?
         // Every length of audio and text is a new shape; the runtime would remember a
         // memory plan for each, for ever.
-        .with_memory_pattern(false)?
-        .commit_from_memory_directly(bytes)
+        .with_memory_pattern(false)?)
 }
 
 /// Sessions on one network, for any number of threads: each has one to itself while it
 /// works, so there are as many as ever worked at once. Nobody waits for another's work.
 pub struct Sessions {
     runtime: Environment,
-    bytes: &'static [u8],
-    idle: parking_lot::Mutex<Vec<InMemorySession<'static>>>,
+    network: Vec<u8>,
+    idle: parking_lot::Mutex<Vec<Session>>,
 }
 
 impl Sessions {
     /// Opens the network in `file`, on the library in the folder of [`RUNTIME_MODEL`].
+    /// Values within the network that `inner` names come out of it too.
     ///
     /// # Errors
     /// Names the file that is missing or cannot be used, on behalf of `backend`.
-    pub fn open(backend: &str, library_folder: &Path, file: &Path) -> Result<Self, BuildError> {
+    pub fn open(backend: &str, library_folder: &Path, file: &Path, inner: &[&str]) -> Result<Self, BuildError> {
         let runtime = runtime(backend, &library_folder.join(LIBRARY))?;
-        let bytes = weights(backend, file)?;
-        let first = session(&runtime, bytes, 1).map_err(|error| {
+        let mut network = read_file(backend, file)?;
+        inner.iter().for_each(|name| add_output(&mut network, name));
+        let sessions = Self { runtime, network, idle: parking_lot::Mutex::default() };
+        let first = sessions.one_more().map_err(|error| {
             BuildError::new(
                 backend,
                 format!("cannot use {}: {error}", file.display()),
                 "fetch the model anew with `sidetone models fetch --force`",
             )
         })?;
-        Ok(Self { runtime, bytes, idle: parking_lot::Mutex::new(vec![first]) })
+        sessions.idle.lock().push(first);
+        Ok(sessions)
     }
 
     /// Lets `work` have a session.
     ///
     /// # Errors
     /// That of `work`, or the runtime's, which could not open one more session.
-    pub fn with<T>(&self, work: impl FnOnce(&mut InMemorySession<'static>) -> ort::Result<T>) -> ort::Result<T> {
+    pub fn with<T>(&self, work: impl FnOnce(&mut Session) -> ort::Result<T>) -> ort::Result<T> {
         let idle = self.idle.lock().pop();
-        let mut mine = idle.map_or_else(|| session(&self.runtime, self.bytes, 1), Ok)?;
+        let mut mine = idle.map_or_else(|| self.one_more(), Ok)?;
         let result = work(&mut mine);
         self.idle.lock().push(mine);
         result
     }
+
+    fn one_more(&self) -> ort::Result<Session> {
+        options(&self.runtime, 1)?.commit_from_memory(&self.network)
+    }
+}
+
+/// Makes the value `name` within an ONNX network, a tensor of floats, an output of it.
+///
+/// A network is a protobuf message, and such messages, one after the other, are read as
+/// their union. So only a message is appended that has nothing but the output: graph (7),
+/// output (12), name (1) and type (2), whose tensor type (1) has elements (1) of float (1).
+/// A name has at most 100 bytes: every length then fits one byte.
+fn add_output(network: &mut Vec<u8>, name: &str) {
+    let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    debug_assert!(name.len() <= 100, "{name}");
+    let value = [field(1, name.as_bytes()), field(2, &field(1, &[1 << 3, 1]))].concat();
+    network.extend(field(7, &field(12, &value)));
 }
 
 #[cfg(test)]

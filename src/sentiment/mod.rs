@@ -9,9 +9,10 @@ use std::sync::Arc;
 use crate::types::{BuildError, Fault, Sentiment};
 
 mod lexicon;
+mod neural;
 
 /// Every sentiment backend, in the order it is listed to people. The first is the default.
-pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon];
+pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon, &neural::Neural];
 
 /// The entry of one sentiment backend in [`BACKENDS`].
 pub trait Backend: Sync {
@@ -61,6 +62,8 @@ pub fn find(name: &str) -> Result<&'static dyn Backend, BuildError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::types::SentimentLabel;
 
@@ -68,7 +71,15 @@ mod tests {
     fn every_backend_keeps_to_the_ranges_and_hears_the_difference() {
         assert!(!BACKENDS.is_empty());
         for backend in BACKENDS {
-            let scorer = backend.build(&toml::Table::new(), &[]).unwrap();
+            let fetch = |name: &&str| crate::models::test_store().fetch(name, false, &mut |_| {});
+            let models = match backend.models().iter().map(fetch).collect::<Result<Vec<_>, _>>() {
+                Ok(models) => models,
+                Err(reason) => {
+                    writeln!(std::io::stderr(), "SKIPPED the scorer {}: {reason}", backend.name()).unwrap();
+                    continue;
+                }
+            };
+            let scorer = backend.build(&toml::Table::new(), &models).unwrap();
             let long = "GREAT! but not 😡 ".repeat(5_000);
             for text in ["", " \n", "???", "no", "4111 1111", "\u{0}\u{202e}", &long] {
                 let s = scorer.score(text).unwrap();

@@ -57,7 +57,7 @@ impl Backend for Silero {
         let [network, runtime] = models else {
             return Err(BuildError::new(NAME, "its models are not here", "fetch them with `sidetone models fetch`"));
         };
-        let sessions = Sessions::open(NAME, runtime, &network.join("silero_vad.onnx"))?;
+        let sessions = Sessions::open(NAME, runtime, &network.join("silero_vad.onnx"), &[])?;
         let shared = Arc::new(Shared { sessions, told: AtomicBool::new(false) });
         // A network that cannot be used must show when it is built, not on the first call.
         Window::default().run(&shared.sessions).map_err(|error| {
