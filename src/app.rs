@@ -19,6 +19,7 @@ use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
+use crate::sentiment::Scorer;
 use crate::server::api::{Guard, Peer};
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
@@ -96,15 +97,22 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let backend = asr::find(&config.asr.backend)?;
     let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
     let engine = backend.build(&config.asr.table(backend.name()), model.as_deref())?;
-    let scorer = match config.sentiment.backend.as_str() {
-        "none" => None,
-        name => {
-            let backend = sentiment::find(name)?;
-            let models = folders(config, backend.models())?;
-            Some((backend.name(), backend.build(&config.sentiment.table(name), &models)?))
-        }
-    };
+    let scorer = scorer(config)?;
     Ok(Engines { asr_name: backend.name(), asr: engine, scorer })
+}
+
+/// The scorer that a configuration names; none for `none`.
+///
+/// # Errors
+/// The backend, key or model file that is wrong, and the remedy.
+pub fn scorer(config: &Config) -> Result<Option<(&'static str, Arc<dyn Scorer>)>, StartError> {
+    let name = config.sentiment.backend.as_str();
+    if name == "none" {
+        return Ok(None);
+    }
+    let backend = sentiment::find(name)?;
+    let models = folders(config, backend.models())?;
+    Ok(Some((backend.name(), backend.build(&config.sentiment.table(name), &models)?)))
 }
 
 /// The folders of models that are here, in the order of `names`.

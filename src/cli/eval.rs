@@ -1,6 +1,10 @@
 //! `sidetone eval asr`: how well recordings with known words are transcribed, by the
 //! transcriber alone and by the live pipeline around it.
 
+mod sentiment;
+mod vad;
+mod vad_report;
+
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -34,6 +38,10 @@ pub(super) struct Options {
 enum What {
     /// Word error rates of the configured transcriber, alone and within the live pipeline
     Asr(Asr),
+    /// What each detector finds of speech over noise, what else it takes for speech, and its cost
+    Vad(vad::Detection),
+    /// Accuracy and cost of each scorer on labelled texts
+    Sentiment(sentiment::Sentiment),
 }
 
 #[derive(Debug, Args)]
@@ -180,13 +188,20 @@ struct Outcome {
 }
 
 pub(super) fn run(common: &Common, options: Options) -> Done {
-    let What::Asr(options) = options.what;
+    match options.what {
+        What::Asr(options) => asr(common, &options),
+        What::Vad(options) => vad::run(common, &options),
+        What::Sentiment(options) => sentiment::run(common, &options),
+    }
+}
+
+fn asr(common: &Common, options: &Asr) -> Done {
     let mut settings = vec![("sink.file.path", toml::Value::String(String::new()))];
     if common.log.is_none() {
         settings.push(("log.filter", toml::Value::String("warn".to_owned())));
     }
     let config = common.load(settings)?;
-    let (rows, skipped) = rows(&options)?;
+    let (rows, skipped) = rows(options)?;
     super::models::ensure(&config)?;
     let engines = app::engines(&config)?;
     let pipeline = Pipeline::start(&config, &engines)?;

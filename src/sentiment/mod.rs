@@ -27,6 +27,11 @@ pub trait Backend: Sync {
         &[]
     }
 
+    /// Whether texts leave this machine to be scored.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Reads `settings` (the table `[sentiment.<name>]`) and loads what all threads share.
     /// `models` are the folders of [`Backend::models`], verified and in that order; none
     /// where they are not here.
