@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use crate::types::{BuildError, Fault, Sentiment};
 
+mod http;
 mod lexicon;
 mod neural;
 
 /// Every sentiment backend, in the order it is listed to people. The first is the default.
-pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon, &neural::Neural];
+pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon, &neural::Neural, &http::Http];
 
 /// The entry of one sentiment backend in [`BACKENDS`].
 pub trait Backend: Sync {
@@ -84,7 +85,21 @@ mod tests {
                     continue;
                 }
             };
-            let scorer = backend.build(&toml::Table::new(), &models).unwrap();
+            let mut table = toml::Table::new();
+            if backend.is_remote() {
+                let url = http::service(|_, body| {
+                    let score = if body.contains("thank") {
+                        0.8
+                    } else if body.contains("terrible") {
+                        -0.8
+                    } else {
+                        0.0
+                    };
+                    http::ok(&format!(r#"{{"score": {score}}}"#))
+                });
+                table.insert("url".to_owned(), url.into());
+            }
+            let scorer = backend.build(&table, &models).unwrap();
             let long = "GREAT! but not 😡 ".repeat(5_000);
             for text in ["", " \n", "???", "no", "4111 1111", "\u{0}\u{202e}", &long] {
                 let s = scorer.score(text).unwrap();
