@@ -76,7 +76,7 @@ pub enum StartError {
 /// The backend that there is not.
 pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
     let mut names: Vec<&str> = asr::find(&config.asr.backend)?.model().into_iter().collect();
-    names.extend(vad::find(&config.vad.backend)?.models());
+    names.extend(vad::find(&config.vad.backend)?.models(&config.vad.table(&config.vad.backend)));
     if config.sentiment.backend != "none" {
         names.extend(sentiment::find(&config.sentiment.backend)?.models());
     }
@@ -127,8 +127,9 @@ fn folders(config: &Config, names: &[&str]) -> Result<Vec<PathBuf>, ModelError> 
 /// The backend, key or model file that is wrong, and the remedy.
 pub fn detector(config: &Config) -> Result<(&'static str, vad::Factory), StartError> {
     let backend = vad::find(&config.vad.backend)?;
-    let models = folders(config, backend.models())?;
-    Ok((backend.name(), backend.build(&config.vad.table(backend.name()), &models)?))
+    let table = config.vad.table(backend.name());
+    let models = folders(config, &backend.models(&table))?;
+    Ok((backend.name(), backend.build(&table, &models)?))
 }
 
 /// Buffers for the longest segment, enough spare ones for every thread and a queue.

@@ -115,33 +115,49 @@ fn options(runtime: &Environment, threads: usize) -> ort::Result<SessionBuilder>
         .with_memory_pattern(false)?)
 }
 
-/// Sessions on one network, for any number of threads: each has one to itself while it
-/// works, so there are as many as ever worked at once. Nobody waits for another's work.
+/// Sessions on one network, shared by any number of threads. Each has one to itself while
+/// it works; there are as many as ever worked at once, up to a bound. At the bound a thread
+/// waits until another has done.
 pub struct Sessions {
     runtime: Environment,
-    network: Vec<u8>,
-    idle: parking_lot::Mutex<Vec<Session>>,
+    most: usize,
+    shelf: parking_lot::Mutex<Shelf>,
+    returned: parking_lot::Condvar,
+}
+
+struct Shelf {
+    idle: Vec<Session>,
+    opened: usize,
+    /// Given back to the system when no more sessions may be opened.
+    network: Arc<Vec<u8>>,
 }
 
 impl Sessions {
-    /// Opens the network in `file`, on the library in the folder of [`RUNTIME_MODEL`].
-    /// Values within the network that `inner` names come out of it too.
+    /// Opens the network in `file`, on the library in the folder of [`RUNTIME_MODEL`]; at
+    /// most `most` sessions, at least one. Values within the network that `inner` names
+    /// come out of it too.
     ///
     /// # Errors
     /// Names the file that is missing or cannot be used, on behalf of `backend`.
-    pub fn open(backend: &str, library_folder: &Path, file: &Path, inner: &[&str]) -> Result<Self, BuildError> {
+    pub fn open(
+        backend: &str,
+        library_folder: &Path,
+        file: &Path,
+        inner: &[&str],
+        most: usize,
+    ) -> Result<Self, BuildError> {
         let runtime = runtime(backend, &library_folder.join(LIBRARY))?;
         let mut network = read_file(backend, file)?;
         inner.iter().for_each(|name| add_output(&mut network, name));
-        let sessions = Self { runtime, network, idle: parking_lot::Mutex::default() };
-        let first = sessions.one_more().map_err(|error| {
+        let shelf = parking_lot::Mutex::new(Shelf { idle: Vec::new(), opened: 0, network: Arc::new(network) });
+        let sessions = Self { runtime, most: most.max(1), shelf, returned: parking_lot::Condvar::new() };
+        sessions.with(|_| Ok(())).map_err(|error| {
             BuildError::new(
                 backend,
                 format!("cannot use {}: {error}", file.display()),
                 "fetch the model anew with `sidetone models fetch --force`",
             )
         })?;
-        sessions.idle.lock().push(first);
         Ok(sessions)
     }
 
@@ -150,15 +166,54 @@ impl Sessions {
     /// # Errors
     /// That of `work`, or the runtime's, which could not open one more session.
     pub fn with<T>(&self, work: impl FnOnce(&mut Session) -> ort::Result<T>) -> ort::Result<T> {
-        let idle = self.idle.lock().pop();
-        let mut mine = idle.map_or_else(|| self.one_more(), Ok)?;
-        let result = work(&mut mine);
-        self.idle.lock().push(mine);
-        result
+        let mut mine = Lent { session: Some(self.take()?), owner: self };
+        match &mut mine.session {
+            Some(session) => work(session),
+            None => Err(ort::Error::new("the session is gone")),
+        }
     }
 
-    fn one_more(&self) -> ort::Result<Session> {
-        options(&self.runtime, 1)?.commit_from_memory(&self.network)
+    fn take(&self) -> ort::Result<Session> {
+        let mut shelf = self.shelf.lock();
+        loop {
+            if let Some(session) = shelf.idle.pop() {
+                return Ok(session);
+            }
+            if shelf.opened < self.most {
+                break;
+            }
+            self.returned.wait(&mut shelf);
+        }
+        shelf.opened += 1;
+        let network = Arc::clone(&shelf.network);
+        if shelf.opened == self.most {
+            shelf.network = Arc::default();
+        }
+        // Nobody who finds a session has to wait until this one is open.
+        drop(shelf);
+        let session = options(&self.runtime, 1).and_then(|mut options| Ok(options.commit_from_memory(&network)?));
+        if session.is_err() {
+            let mut shelf = self.shelf.lock();
+            shelf.opened -= 1;
+            shelf.network = network;
+            self.returned.notify_one();
+        }
+        session
+    }
+}
+
+/// A session that goes back to its shelf, also where the work panics.
+struct Lent<'a> {
+    session: Option<Session>,
+    owner: &'a Sessions,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.owner.shelf.lock().idle.push(session);
+            self.owner.returned.notify_one();
+        }
     }
 }
 

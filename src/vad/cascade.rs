@@ -29,11 +29,11 @@ pub(super) struct Cascade;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    /// The cheap detector: one that needs no model.
+    /// The cheap detector.
     gate: String,
     /// Its table.
     gate_settings: toml::Table,
-    /// The better detector: one that needs no model.
+    /// The better detector.
     judge: String,
     /// Its table.
     judge_settings: toml::Table,
@@ -45,7 +45,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             gate: "energy".to_owned(),
-            gate_settings: toml::Table::new(),
+            // Eager: what the gate keeps from the judge is lost.
+            gate_settings: toml::Table::from_iter([("margin_db".to_owned(), toml::Value::Float(4.0))]),
             judge: "neural".to_owned(),
             judge_settings: toml::Table::new(),
             hangover_ms: 200,
@@ -62,14 +63,25 @@ impl Backend for Cascade {
         "a cheap detector on every frame, a better one while the cheap one says speech; costs little on quiet lines"
     }
 
-    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Factory, BuildError> {
+    /// Those of its parts, the gate's first; none for settings that cannot be.
+    fn models(&self, table: &toml::Table) -> Vec<&'static str> {
+        let Ok(wanted) = settings::<Settings>(NAME, table) else { return Vec::new() };
+        let of = |name: &str, table| find("", name).map(|part| part.models(table)).unwrap_or_default();
+        let mut models = of(&wanted.gate, &wanted.gate_settings);
+        models.extend(of(&wanted.judge, &wanted.judge_settings));
+        models
+    }
+
+    fn build(&self, table: &toml::Table, models: &[PathBuf]) -> Result<Factory, BuildError> {
         let wanted: Settings = settings(NAME, table)?;
         if wanted.hangover_ms > 5_000 {
             let problem = format!("hangover_ms = {}", wanted.hangover_ms);
             return Err(BuildError::new(NAME, problem, "expected 0 to 5000"));
         }
-        let gate = part("gate", &wanted.gate, &wanted.gate_settings)?;
-        let judge = part("judge", &wanted.judge, &wanted.judge_settings)?;
+        let (gate, judge) = (find("gate", &wanted.gate)?, find("judge", &wanted.judge)?);
+        let (for_gate, for_judge) = models.split_at(models.len().min(gate.models(&wanted.gate_settings).len()));
+        let gate = gate.build(&wanted.gate_settings, for_gate)?;
+        let judge = judge.build(&wanted.judge_settings, for_judge)?;
         let hangover = wanted.hangover_ms.div_ceil(FRAME_MS);
         Ok(Arc::new(move || {
             let lead = [[0; FRAME_SAMPLES]; LEAD];
@@ -78,14 +90,13 @@ impl Backend for Cascade {
     }
 }
 
-/// The detector that `key` names.
-fn part(key: &str, name: &str, table: &toml::Table) -> Result<Factory, BuildError> {
-    let fits = |backend: &&&dyn Backend| backend.name() != "cascade" && backend.models().is_empty();
-    let backend = super::BACKENDS.iter().find(|backend| fits(backend) && backend.name() == name).ok_or_else(|| {
-        let names: Vec<_> = super::BACKENDS.iter().filter(fits).map(|backend| backend.name()).collect();
+/// The backend that `key` names.
+fn find(key: &str, name: &str) -> Result<&'static dyn Backend, BuildError> {
+    let parts = || super::BACKENDS.iter().copied().filter(|backend| backend.name() != "cascade");
+    parts().find(|backend| backend.name() == name).ok_or_else(|| {
+        let names: Vec<_> = parts().map(|backend| backend.name()).collect();
         BuildError::new(NAME, format!("{key} = {name:?}"), format!("expected one of: {}", names.join(", ")))
-    })?;
-    backend.build(table, &[])
+    })
 }
 
 struct Detector {
@@ -182,10 +193,21 @@ mod tests {
     }
 
     #[test]
+    fn it_needs_the_models_of_its_parts() {
+        let silero = crate::vad::find("silero").unwrap().models(&toml::Table::new());
+        assert_eq!(Cascade.models(&"judge = 'silero'".parse().unwrap()), silero);
+        assert_eq!(
+            Cascade.models(&"gate = 'silero'\njudge = 'silero'".parse().unwrap()),
+            [&silero[..], &silero].concat()
+        );
+        assert_eq!(Cascade.models(&toml::Table::new()), [""; 0]);
+    }
+
+    #[test]
     fn parts_that_cannot_be_are_refused_with_those_that_can() {
         for (table, said) in [
             ("gate = 'cascade'", "gate = \"cascade\""),
-            ("judge = 'silero'", "webrtc"),
+            ("judge = 'silero'", "models fetch"),
             ("gate = 'nope'", "energy"),
             ("gate_settings = { colour = 1 }", "colour"),
             ("hangover_ms = 5001", "hangover_ms = 5001"),

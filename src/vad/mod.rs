@@ -31,12 +31,12 @@ pub trait Backend: Sync {
     /// One line for people: what it is and what it costs.
     fn about(&self) -> &'static str;
 
-    /// The models of `models/manifest.toml` it needs.
-    fn models(&self) -> &'static [&'static str] {
-        &[]
+    /// The models of `models/manifest.toml` it needs with these settings.
+    fn models(&self, _settings: &toml::Table) -> Vec<&'static str> {
+        Vec::new()
     }
 
-    /// Whether scoring a frame allocates memory. Those that do are said to in their own
+    /// Whether scoring a frame allocates memory, with its defaults. Those that do are said to in their own
     /// documentation, and `tests/allocation.rs` leaves them out.
     fn allocates(&self) -> bool {
         false
@@ -117,7 +117,7 @@ mod tests {
         assert!(!BACKENDS.is_empty());
         for backend in BACKENDS {
             let fetch = |name: &&str| crate::models::test_store().fetch(name, false, &mut |_| {});
-            match backend.models().iter().map(fetch).collect::<Result<Vec<_>, _>>() {
+            match backend.models(&toml::Table::new()).iter().map(fetch).collect::<Result<Vec<_>, _>>() {
                 Ok(models) => check(backend.name(), backend.build(&toml::Table::new(), &models).unwrap()),
                 Err(reason) => {
                     let name = backend.name();
@@ -129,9 +129,9 @@ mod tests {
 
     #[test]
     fn the_models_that_backends_need_are_in_the_manifest_and_missing_ones_are_told() {
-        for backend in BACKENDS.iter().filter(|backend| !backend.models().is_empty()) {
-            for name in backend.models() {
-                assert!(crate::models::all().iter().any(|model| model.name == *name), "{name}");
+        for backend in BACKENDS.iter().filter(|backend| !backend.models(&toml::Table::new()).is_empty()) {
+            for name in backend.models(&toml::Table::new()) {
+                assert!(crate::models::all().iter().any(|model| model.name == name), "{name}");
             }
             let error = backend.build(&toml::Table::new(), &[]).err().unwrap().to_string();
             assert!(error.contains("sidetone models fetch"), "{error}");

@@ -27,6 +27,9 @@ const CONTEXT: usize = 64;
 /// Figures in the network's state.
 const STATE: usize = 2 * 128;
 
+/// Sessions, of 3 MB each: more than any machine runs threads, so that no leg waits.
+const SESSIONS_MAX: usize = 1_024;
+
 /// See the module's documentation.
 pub(super) struct Silero;
 
@@ -44,8 +47,8 @@ impl Backend for Silero {
         "Silero's network through ONNX Runtime, about 60 µs a frame; quiet on tones, allocates"
     }
 
-    fn models(&self) -> &'static [&'static str] {
-        &["silero-vad", onnx::RUNTIME_MODEL]
+    fn models(&self, _: &toml::Table) -> Vec<&'static str> {
+        vec!["silero-vad", onnx::RUNTIME_MODEL]
     }
 
     fn allocates(&self) -> bool {
@@ -57,7 +60,7 @@ impl Backend for Silero {
         let [network, runtime] = models else {
             return Err(BuildError::new(NAME, "its models are not here", "fetch them with `sidetone models fetch`"));
         };
-        let sessions = Sessions::open(NAME, runtime, &network.join("silero_vad.onnx"), &[])?;
+        let sessions = Sessions::open(NAME, runtime, &network.join("silero_vad.onnx"), &[], SESSIONS_MAX)?;
         let shared = Arc::new(Shared { sessions, told: AtomicBool::new(false) });
         // A network that cannot be used must show when it is built, not on the first call.
         Window::default().run(&shared.sessions).map_err(|error| {

@@ -486,7 +486,7 @@ fn timeless(output: &Output) -> Option<Value> {
 /// Detectors to try: the real ones, and the one that only measures.
 static DETECTORS: LazyLock<Vec<vad::Factory>> = LazyLock::new(|| {
     assert!(vad::BACKENDS.len() >= 2);
-    let real = vad::BACKENDS.iter().filter(|backend| backend.models().is_empty());
+    let real = vad::BACKENDS.iter().filter(|backend| backend.models(&toml::Table::new()).is_empty());
     let real = real.map(|backend| backend.build(&toml::Table::new(), &[]).unwrap());
     real.chain([loudness()]).collect()
 });

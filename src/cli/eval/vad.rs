@@ -73,7 +73,7 @@ pub(super) fn run(common: &Common, options: &Detection) -> Done {
         if !options.detector.is_empty() && !options.detector.iter().any(|name| name == backend.name()) {
             continue;
         }
-        models::ensure_all(&config, backend.models())?;
+        models::ensure_all(&config, &backend.models(&config.vad.table(backend.name())))?;
         backend.name().clone_into(&mut config.vad.backend);
         let (name, make) = app::detector(&config)?;
         candidates.push(Candidate { name, vad: make(), figures: BTreeMap::new() });

@@ -33,10 +33,21 @@ const LABEL_FROM: f32 = 0.05;
 /// See the module's documentation.
 pub(super) struct Neural;
 
-/// The table `[sentiment.neural]`: nothing to set yet.
+/// The table `[sentiment.neural]`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {}
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    /// Texts scored at once, 1 to 64; each further one takes 150 MB. An inference thread
+    /// waits its turn, and one is enough for eight of them: a text takes as long as a
+    /// fifteenth of its transcription.
+    sessions: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { sessions: 1 }
+    }
+}
 
 impl Backend for Neural {
     fn name(&self) -> &'static str {
@@ -44,7 +55,7 @@ impl Backend for Neural {
     }
 
     fn about(&self) -> &'static str {
-        "MiniLM sentence encoder and VADER into a trained head: English, about 5 ms an utterance, 60 MB a thread"
+        "MiniLM sentence encoder and VADER into a trained head: English, about 6 ms an utterance, 180 MB"
     }
 
     fn models(&self) -> &'static [&'static str] {
@@ -52,14 +63,17 @@ impl Backend for Neural {
     }
 
     fn build(&self, table: &toml::Table, models: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError> {
-        let Settings {} = settings(NAME, table)?;
+        let Settings { sessions } = settings(NAME, table)?;
+        if !(1..=64).contains(&sessions) {
+            return Err(BuildError::new(NAME, format!("sessions = {sessions}"), "expected 1 to 64"));
+        }
         let [network, runtime] = models else {
             return Err(BuildError::new(NAME, "its models are not here", "fetch them with `sidetone models fetch`"));
         };
         let head = Head::parse(HEAD)
             .map_err(|problem| BuildError::new(NAME, format!("head.json {problem}"), "train it anew"))?;
         let layers: Vec<_> = head.layers.iter().map(String::as_str).collect();
-        let sessions = Sessions::open(NAME, runtime, &network.join("model.onnx"), &layers[1..])?;
+        let sessions = Sessions::open(NAME, runtime, &network.join("model.onnx"), &layers[1..], sessions)?;
         let lexicon = super::find("lexicon")?.build(&toml::Table::new(), &[])?;
         let model = Model { words: WordPiece::new(), sessions, lexicon, head };
         // A network that cannot be used must show when it is built, not on the first call.
@@ -200,6 +214,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sessions_out_of_range_name_key_value_and_range() {
+        for sessions in ["0", "65"] {
+            let table = format!("sessions = {sessions}").parse().unwrap();
+            let error = Neural.build(&table, &[]).err().unwrap().to_string();
+            assert!(error.contains(&format!("sessions = {sessions}")) && error.contains("1 to 64"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_head_is_whole_and_a_broken_one_is_refused() {
         let head = Head::parse(HEAD).unwrap();
         assert!(head.layers[0] == "last_hidden_state" && head.tokens_max <= 512);
@@ -217,6 +240,12 @@ mod tests {
             return;
         };
         let scorer = Neural.build(&toml::Table::new(), &models).unwrap();
+        let first = scorer.score("the same").unwrap();
+        // More threads than sessions: they take turns.
+        std::thread::scope(|scope| {
+            let others = (0..4).map(|_| scope.spawn(|| scorer.score("the same").unwrap()));
+            others.collect::<Vec<_>>().into_iter().for_each(|other| assert_eq!(other.join().unwrap(), first));
+        });
         let mut compared = 0;
         for line in GOLDEN.lines() {
             let golden: serde_json::Value = serde_json::from_str(line).unwrap();
