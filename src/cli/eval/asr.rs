@@ -1,23 +1,19 @@
 //! `sidetone eval asr`: how well recordings with known words are transcribed, by the
 //! transcriber alone and by the live pipeline around it.
 
-mod sentiment;
-mod vad;
-mod vad_report;
-
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use cpu_time::ProcessTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::offline::{self, Pipeline};
-use super::{Common, Done, Failure};
+use super::super::offline::{self, Pipeline};
+use super::super::{Common, Done, Failure, models};
 use crate::app;
 use crate::asr::Transcriber;
 use crate::audio::resample::Resampler;
@@ -29,23 +25,7 @@ use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 use crate::types::{Rate, SegmentKind};
 
 #[derive(Debug, Args)]
-pub(super) struct Options {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Word error rates of the configured transcriber, alone and within the live pipeline
-    Asr(Asr),
-    /// What each detector finds of speech over noise, what else it takes for speech, and its cost
-    Vad(vad::Detection),
-    /// Accuracy and cost of each scorer on labelled texts
-    Sentiment(sentiment::Sentiment),
-}
-
-#[derive(Debug, Args)]
-struct Asr {
+pub(super) struct Asr {
     /// Table of recordings: columns file and transcript, separated by tabs
     #[arg(long, value_name = "FILE.tsv", default_value = "../shared/audio/MANIFEST.tsv")]
     manifest: PathBuf,
@@ -187,25 +167,17 @@ struct Outcome {
     live: Score,
 }
 
-pub(super) fn run(common: &Common, options: Options) -> Done {
-    match options.what {
-        What::Asr(options) => asr(common, &options),
-        What::Vad(options) => vad::run(common, &options),
-        What::Sentiment(options) => sentiment::run(common, &options),
-    }
-}
-
-fn asr(common: &Common, options: &Asr) -> Done {
+pub(super) fn run(common: &Common, options: &Asr) -> Done {
     let mut settings = vec![("sink.file.path", toml::Value::String(String::new()))];
     if common.log.is_none() {
         settings.push(("log.filter", toml::Value::String("warn".to_owned())));
     }
     let config = common.load(settings)?;
     let (rows, skipped) = rows(options)?;
-    super::models::ensure(&config)?;
+    models::ensure(&config)?;
     let engines = app::engines(&config)?;
     let pipeline = Pipeline::start(&config, &engines)?;
-    let runtime = super::runtime()?;
+    let runtime = super::super::runtime()?;
     runtime.block_on(pipeline.warm())?;
     let mut transcriber = engines.asr.open()?;
 
