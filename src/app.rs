@@ -101,11 +101,14 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
     Ok(Engines { asr_name: backend.name(), asr: engine, scorer })
 }
 
+/// A scorer and its name.
+pub type NamedScorer = (&'static str, Arc<dyn Scorer>);
+
 /// The scorer that a configuration names; none for `none`.
 ///
 /// # Errors
 /// The backend, key or model file that is wrong, and the remedy.
-pub fn scorer(config: &Config) -> Result<Option<(&'static str, Arc<dyn Scorer>)>, StartError> {
+pub fn scorer(config: &Config) -> Result<Option<NamedScorer>, StartError> {
     let name = config.sentiment.backend.as_str();
     if name == "none" {
         return Ok(None);

@@ -191,7 +191,7 @@ impl Sessions {
         }
         // Nobody who finds a session has to wait until this one is open.
         drop(shelf);
-        let session = options(&self.runtime, 1).and_then(|mut options| Ok(options.commit_from_memory(&network)?));
+        let session = options(&self.runtime, 1).and_then(|mut options| options.commit_from_memory(&network));
         if session.is_err() {
             let mut shelf = self.shelf.lock();
             shelf.opened -= 1;

@@ -159,7 +159,7 @@ impl Scorer for Service {
         if self.health.lock().resting.is_some_and(|until| Instant::now() < until) {
             return Err(Fault::Backend("http: left alone after failures".to_owned()));
         }
-        let answer = self.ask(&text[..text.floor_char_boundary(TEXT_MAX)]).and_then(|answer| read(&answer));
+        let answer = self.ask(beginning(text)).and_then(|answer| read(&answer));
         let mut health = self.health.lock();
         match answer {
             Ok(_) => *health = Health::default(),
@@ -201,6 +201,12 @@ impl Service {
             Ok(body)
         })
     }
+}
+
+/// At most [`TEXT_MAX`] bytes of a text, cut between characters.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= TEXT_MAX).last();
+    &text[..end.unwrap_or_default()]
 }
 
 /// A failure by its name. The error's own words hold the link, which may hold a secret.
@@ -319,6 +325,14 @@ mod tests {
         assert_eq!((said.label, said.compound, said.negative), (SentimentLabel::Negative, -0.7, 0.8));
         let nothing = scorer.score(" \n").unwrap();
         assert_eq!((nothing.label, nothing.neutral), (SentimentLabel::Neutral, 1.0));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(beginning(""), "");
+        assert_eq!(beginning("näh"), "näh");
+        assert_eq!(beginning(&"ü".repeat(TEXT_MAX)).len(), TEXT_MAX);
+        assert_eq!(beginning(&format!("x{}", "ü".repeat(TEXT_MAX))).len(), TEXT_MAX - 1);
     }
 
     #[test]
