@@ -55,7 +55,7 @@ impl Backend for Neural {
     }
 
     fn about(&self) -> &'static str {
-        "MiniLM sentence encoder and VADER into a trained head: English, about 6 ms an utterance, 180 MB"
+        "MiniLM sentence encoder and VADER into a trained head: English, about 6 ms an utterance, 160 MB"
     }
 
     fn models(&self) -> &'static [&'static str] {
