@@ -45,11 +45,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             gate: "energy".to_owned(),
-            // Eager: what the gate keeps from the judge is lost.
-            gate_settings: toml::Table::from_iter([("margin_db".to_owned(), toml::Value::Float(4.0))]),
+            // As eager as it may be: what the gate keeps from the judge is lost.
+            gate_settings: toml::Table::from_iter(
+                [("margin_db", 3.0), ("quietest_dbfs", -75.0)].map(|(key, value)| (key.to_owned(), value.into())),
+            ),
             judge: "neural".to_owned(),
             judge_settings: toml::Table::new(),
-            hangover_ms: 200,
+            hangover_ms: 500,
         }
     }
 }
