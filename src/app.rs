@@ -98,7 +98,7 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
     let engine = backend.build(&config.asr.table(backend.name()), model.as_deref())?;
     let scorer = scorer(config)?;
-    Ok(Engines { asr_name: backend.name(), asr: engine, scorer })
+    Ok(Engines { asr_name: backend.name(), asr: engine, scorer, redaction: config.redaction.policy() })
 }
 
 /// A scorer and its name.
@@ -250,6 +250,7 @@ fn control_settings(
         public_url,
         source,
         has_api,
+        redaction: config.redaction.policy(),
         limits: control.limits(),
     }
 }

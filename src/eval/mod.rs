@@ -2,9 +2,10 @@
 //! and texts are scored.
 //!
 //! [`manifest`] says which recordings there are, [`telephone`] makes telephone calls
-//! of them, [`normalise`] makes texts comparable, [`wer`] counts what differs. [`sounds`]
-//! makes what is not speech, [`detection`] counts what a detector made of either.
-//! [`labels`] counts what a scorer made of labelled texts.
+//! of them, [`normalise`] makes texts comparable, [`wer`] counts what differs;
+//! [`redaction`] does so for private entities in marked utterances. [`sounds`] makes what is
+//! not speech, [`detection`] counts what a detector made of either, and [`labels`] what a
+//! scorer made of labelled texts.
 //!
 //! Invariant: pure. Files are opened by the command line, backends run there.
 
@@ -12,6 +13,7 @@ pub mod detection;
 pub mod labels;
 pub mod manifest;
 pub mod normalise;
+pub mod redaction;
 pub mod sounds;
 pub mod telephone;
 pub mod wer;

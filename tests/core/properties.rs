@@ -369,6 +369,7 @@ fn reply(id: SegmentId, kind: SegmentKind, outcome: Result<Transcript, Fault>) -
         id,
         kind,
         outcome,
+        entities: Vec::new(),
         sentiment: (id.0 % 3 != 1).then_some(sentiment),
         asr: "test",
         scorer: None,

@@ -2,6 +2,7 @@
 //! the truth is known. One file for each family.
 
 mod asr;
+mod redaction;
 mod sentiment;
 mod vad;
 mod vad_report;
@@ -20,6 +21,8 @@ pub(super) struct Options {
 enum What {
     /// Word error rates of the configured transcriber, alone and within the live pipeline
     Asr(asr::Asr),
+    /// Precision and recall of redaction on marked utterances, those held out apart
+    Redaction(redaction::Options),
     /// What each detector finds of speech over noise, what else it takes for speech, and its cost
     Vad(vad::Detection),
     /// Accuracy and cost of each scorer on labelled texts
@@ -29,6 +32,7 @@ enum What {
 pub(super) fn run(common: &Common, options: Options) -> Done {
     match options.what {
         What::Asr(options) => asr::run(common, &options),
+        What::Redaction(options) => redaction::run(&options),
         What::Vad(options) => vad::run(common, &options),
         What::Sentiment(options) => sentiment::run(common, &options),
     }
