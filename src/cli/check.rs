@@ -44,9 +44,7 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let from = common.config.as_ref().map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
     report.line("configuration", Ok(from))?;
     report.line("vad", app::detector(&config).map(|(name, _)| name.to_owned()).map_err(|e| e.to_string()))?;
-    for backend in config.asr.chain() {
-        report.line("model", model(&config, backend))?;
-    }
+    report.line("model", model(&config))?;
     transcribers(&config, &mut report)?;
     report.line("port", port(config.server.listen))?;
     if vonage::is_configured(&config) {
@@ -86,12 +84,14 @@ impl Report {
     }
 }
 
-fn model(config: &Config, backend: &str) -> Result<String, String> {
-    let backend = crate::asr::find(backend).map_err(|e| e.to_string())?;
-    let Some(name) = backend.model() else { return Ok("none needed".to_owned()) };
+fn model(config: &Config) -> Result<String, String> {
+    let names = app::models(config).map_err(|e| e.to_string())?;
+    if names.is_empty() {
+        return Ok("none needed".to_owned());
+    }
     let store = Store::new(&config.models.dir);
-    store.verify(name).map_err(|e| e.to_string())?;
-    Ok(format!("{name}, every file matches its checksum"))
+    names.iter().try_for_each(|name| store.verify(name).map(drop)).map_err(|e| e.to_string())?;
+    Ok(format!("{}, every file matches its checksum", names.join(", ")))
 }
 
 /// Those in use, each made ready or asked; then the tables of those that are not.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::Failure;
-use crate::asr;
+use crate::app;
 use crate::config::Config;
 use crate::models::{ModelError, Progress, Store, all};
 
@@ -72,11 +72,15 @@ fn run_to(command: &Models, root: &Path, out: &mut dyn Write) -> Result<(), Mode
     Ok(())
 }
 
-/// Makes sure that the model of the configured transcriber is here: the first use fetches it.
+/// Makes sure that the models of the configured backends are here: the first use fetches them.
 pub(super) fn ensure(config: &Config) -> Result<(), Failure> {
+    ensure_all(config, &app::models(config)?)
+}
+
+/// Makes sure that the models `names` are here.
+pub(super) fn ensure_all(config: &Config, names: &[&str]) -> Result<(), Failure> {
     let store = Store::new(&config.models.dir);
-    for backend in config.asr.chain() {
-        let Some(name) = asr::find(backend)?.model() else { continue };
+    for name in names {
         match store.locate(name) {
             Err(ModelError::Missing { .. }) => drop(fetch(&store, name, false)?),
             found => drop(found?),

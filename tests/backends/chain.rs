@@ -129,7 +129,10 @@ async fn what_is_heard_elsewhere_is_redacted_like_what_is_heard_here() {
     // Digits upon digits may be a number that is told in parts.
     for (n, samples) in [8_000, 9_600].into_iter().enumerate() {
         let (asr, heard) = bench.heard(n as u64, samples).await;
-        assert!(asr == "deepgram" && (n == 0 || heard.as_ref().is_ok_and(|text| text.contains("[DIGITS]"))), "{heard:?}");
+        assert!(
+            asr == "deepgram" && (n == 0 || heard.as_ref().is_ok_and(|text| text.contains("[DIGITS]"))),
+            "{heard:?}"
+        );
     }
 }
 

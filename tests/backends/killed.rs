@@ -47,7 +47,13 @@ async fn killing_the_primary_twenty_times_during_a_call_loses_no_speech() {
             of(&events, "CON-killed").into_iter().filter(|it| kind(it) == "transcript.final.v1").collect();
         let by = |who: &str| finals.iter().filter(|event| text(event, "/data/asr") == who).count();
         assert_eq!(by("scripted") + by(name), finals.len(), "{name}");
-        assert!(finals.len() > 10 && by("scripted") > 0 && by(name) > 0, "{name}: {} and {} of {}", by(name), by("scripted"), finals.len());
+        assert!(
+            finals.len() > 10 && by("scripted") > 0 && by(name) > 0,
+            "{name}: {} and {} of {}",
+            by(name),
+            by("scripted"),
+            finals.len()
+        );
         assert!(dropped.values().all(|samples| samples == 0), "{name}: speech was lost: {dropped:?}");
     }
 }

@@ -113,7 +113,10 @@ async fn no_utterance_is_given_anothers_words() {
         // In place of an answer comes one to an utterance before.
         vendor.tell(Act::OutOfOrder);
         let fifth = text_of(&engine, 5, 3_200).await;
-        assert!(matches!(fifth, Err(Fault::OutOfOrder | Fault::Garbage(_))) || fifth == Ok(text(kind, 3_200)), "{fifth:?}");
+        assert!(
+            matches!(fifth, Err(Fault::OutOfOrder | Fault::Garbage(_))) || fifth == Ok(text(kind, 3_200)),
+            "{fifth:?}"
+        );
         assert_eq!(text_of(&engine, 6, 4_800).await, Ok(text(kind, 4_800)), "{kind:?}");
     }
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use sidetone::event::body::{
     CapturePaused, CaptureResumed, Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted,
-    PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentScore, SpeechEnded, SpeechStarted, TimedBy, TimedWord,
-    Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
+    PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentQuarter, SentimentScore, SentimentTrend, SpeechEnded,
+    SpeechStarted, TimedBy, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
 };
 use sidetone::event::loss::{self, GatewayLoss};
 use sidetone::event::{Author, Body, Event, Origin, schema};
@@ -137,6 +137,13 @@ fn examples() -> Vec<Body> {
                 speech_dbfs: Some(-22.5),
                 dtmf: 1,
             },
+            sentiment: Some(SentimentTrend {
+                compound: -0.25,
+                scored_ms: 2_760,
+                quarters: [(Some(-0.25), 860), (Some(-0.25), 1_500), (Some(-0.25), 400), (None, 0)]
+                    .map(|(compound, scored_ms)| SentimentQuarter { compound, scored_ms })
+                    .into(),
+            }),
         }),
     ]
 }
