@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sidetone::app;
 use sidetone::asr::{self, Engine, Remote, Speech};
 use sidetone::config::{Config, Source};
-use sidetone::inference::{BufferPool, Pool, Readiness};
+use sidetone::inference::{BufferPool, Pool, Readiness, Redaction};
 use sidetone::types::{
     ConversationId, Fault, LegId, MediaTime, Moment, RedactionTerms, Reply, Segment, SegmentId, SegmentKind, Transcript,
 };
@@ -38,6 +38,8 @@ pub async fn text_of(engine: &Arc<dyn Remote>, segment: u64, samples: usize) -> 
 /// A pool with the configuration `toml`, and somebody to answer.
 pub struct Bench {
     pub pool: Pool,
+    /// As a leg holds it: what its conversation remembers lasts as long.
+    redaction: Redaction,
     sender: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
 }
@@ -54,8 +56,9 @@ impl Bench {
         let engines = app::engines(&config).unwrap();
         let buffers: Arc<BufferPool> = app::buffers(&config);
         let pool = app::pool(&config, &engines, &buffers).unwrap();
+        let redaction = pool.redaction(&ConversationId::parse("call").unwrap(), RedactionTerms::default());
         let (sender, replies) = mpsc::channel(64);
-        Self { pool, sender, replies }
+        Self { pool, redaction, sender, replies }
     }
 
     /// One whose first is `vendor`, and then `scripted`.
@@ -79,8 +82,7 @@ impl Bench {
         let Speech { leg, segment, samples, .. } = speech(id, kind, samples);
         let samples = Arc::into_inner(samples).unwrap();
         let segment = Segment { leg, id: segment, kind, samples, start: MediaTime(0), cut_at: Moment(0) };
-        let redaction = self.pool.redaction(&ConversationId::parse("call").unwrap(), RedactionTerms::default());
-        self.pool.submit(segment, &redaction, &self.sender).unwrap();
+        self.pool.submit(segment, &self.redaction, &self.sender).unwrap();
     }
 
     pub async fn reply(&mut self) -> Reply {
