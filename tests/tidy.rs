@@ -94,7 +94,9 @@ fn the_pure_parts_know_no_task_socket_clock_or_lock() {
         let exempt = ["audio/wav.rs", "vonage/app_jwt.rs", "simulator/fault/draw.rs"].contains(&source.path.as_str())
             || source.is_in(&["vonage/rest"]) && source.path != "vonage/rest/retry.rs";
         let pure = ["types", "audio", "call", "control", "event", "eval", "redact", "vonage"];
-        (source.is_in(&pure) || source.is_in(&["simulator/bucket", "simulator/fault", "inference/breaker", "inference/course"])) && !exempt
+        (source.is_in(&pure)
+            || source.is_in(&["simulator/bucket", "simulator/fault", "inference/breaker", "inference/course"]))
+            && !exempt
     });
 }
 
