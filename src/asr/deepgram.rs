@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use super::remote::session::{Dialogue, Heard, Rules};
+use super::remote::dialogue::{Dialogue, Heard, Rules};
 use super::remote::streaming::{Streaming, Vendor};
 use super::remote::{Common, mean, mend, ms};
 use super::{Backend, Engine};

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use super::remote::session::{Dialogue, Heard, Rules};
+use super::remote::dialogue::{Dialogue, Heard, Rules};
 use super::remote::streaming::{Streaming, Vendor};
 use super::remote::{Common, mean, mend, ms};
 use super::{Backend, Engine};

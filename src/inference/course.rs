@@ -204,7 +204,7 @@ mod tests {
                             course.failed(Fault::Disconnected);
                             now += later / 10;
                         } else {
-                            now = now + later.max(1);
+                            now += later.max(1);
                         }
                     }
                     Step::GiveUp(_) => return Ok(()),

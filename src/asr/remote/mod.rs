@@ -4,8 +4,10 @@
 //! Nothing that comes from a vendor is believed: a text is trimmed and bounded, a figure is
 //! within its range, a word within the audio. A key goes to its own address and nowhere else.
 
+mod dial;
+pub(super) mod dialogue;
 pub(super) mod http;
-pub(super) mod session;
+mod session;
 pub(super) mod streaming;
 
 use std::time::Duration;

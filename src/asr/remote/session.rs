@@ -17,16 +17,14 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::error::{Error as WsError, UrlError};
+use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::http;
+use super::dial::{FAREWELL, Socket, dial, of};
+use super::dialogue::{Dialogue, Heard, Rules};
 use super::streaming::{Key, Lease, Sessions};
 use super::tidied;
 use crate::asr::Speech;
@@ -43,87 +41,19 @@ const LEASE: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(1);
 /// How far ahead of a vendor's pace audio may be.
 const BURST: Duration = Duration::from_secs(1);
-/// Longest wait for a vendor's answer to our farewell.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// Orders that may wait for a connection: an utterance has one partial and one final.
 pub(super) const ORDERS: usize = 4;
-
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// How a vendor wants its connections treated.
-#[derive(Debug, Clone)]
-pub(in crate::asr) struct Rules {
-    /// Most and fewest samples in one message of audio; the last one is filled up with silence.
-    pub(in crate::asr) chunk: (usize, usize),
-    /// Sent after this much without anything else, so that the vendor does not hang up.
-    pub(in crate::asr) keep_alive: Option<(Duration, &'static str)>,
-    /// Sent before we hang up.
-    pub(in crate::asr) farewell: Option<&'static str>,
-    /// Whether a connection serves one utterance after another.
-    pub(in crate::asr) reusable: bool,
-    /// A connection older than this is not used again.
-    pub(in crate::asr) session_max: Duration,
-    /// A connection without use for so long is closed.
-    pub(in crate::asr) idle_timeout: Duration,
-    /// Audio is sent at most so many times faster than real time, over the connection's
-    /// life; 0 for as fast as it is taken.
-    pub(in crate::asr) pace: f64,
-}
-
-/// What a vendor's message means for the utterance under way.
-#[derive(Debug, PartialEq)]
-pub(in crate::asr) enum Heard {
-    /// Nothing.
-    Nothing,
-    /// Text so far.
-    Interim(String),
-    /// The whole of it.
-    Whole(Transcript),
-}
-
-/// One connection's half of a conversation in a vendor's own terms. Pure.
-pub(in crate::asr) trait Dialogue: Send {
-    /// What is said first.
-    fn hello(&mut self) -> Option<String> {
-        None
-    }
-
-    /// An utterance begins; `sent` samples were sent before it on this connection.
-    fn begin(&mut self, sent: u64);
-
-    /// All of the utterance was sent, to sample `sent` of this connection: what asks for the
-    /// whole of it.
-    fn finish(&mut self, sent: u64) -> String;
-
-    /// Takes a text message.
-    ///
-    /// # Errors
-    /// What is wrong with it, or what it says is wrong; the connection is then closed.
-    fn hear(&mut self, text: &str) -> Result<Heard, Fault>;
-
-    /// One message of audio was sent.
-    fn spoken(&mut self) {}
-
-    /// Nothing more was heard for a while after [`Dialogue::finish`]: the whole, where what
-    /// was heard can be no less.
-    fn settle(&mut self) -> Option<Transcript> {
-        None
-    }
-
-    /// What a close frame means.
-    fn closed(&self, code: u16, reason: &str) -> Fault {
-        let _ = (code, reason);
-        Fault::Disconnected
-    }
-}
 
 /// Something to be transcribed on a connection.
 pub(super) struct Order {
     pub(super) speech: Speech,
     /// The right to use a connection; with an utterance's first order only.
     pub(super) lease: Option<Lease>,
-    pub(super) answer: oneshot::Sender<Result<Transcript, Lost>>,
+    pub(super) answer: Answer,
 }
+
+/// Where an answer goes.
+pub(super) type Answer = oneshot::Sender<Result<Transcript, Lost>>;
 
 /// Why an order has no answer.
 #[derive(Debug)]
@@ -133,44 +63,13 @@ pub(super) struct Lost {
     pub(super) again: bool,
 }
 
-/// Opens a connection.
-pub(super) async fn dial(request: Request, bytes_max: usize) -> Result<Socket, Fault> {
-    let limits = WebSocketConfig::default()
-        .read_buffer_size(4096)
-        .max_message_size(Some(bytes_max))
-        .max_frame_size(Some(bytes_max))
-        .max_write_buffer_size(1 << 20);
-    match timeout(http::CONNECT, connect_async_with_config(request, Some(limits), true)).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(error)) => Err(of(&error)),
-        Err(_) => Err(Fault::Unreachable),
-    }
-}
-
-/// What an error of the WebSocket means.
-fn of(error: &WsError) -> Fault {
-    match error {
-        WsError::Http(response) => match http::status(response.status().as_u16(), response.headers()) {
-            Err(fault) => fault,
-            // It answered, and will not upgrade.
-            Ok(()) => Fault::Refused(response.status().as_u16()),
-        },
-        WsError::Capacity(_) => Fault::Oversized,
-        WsError::Utf8(_) => Fault::Garbage("text that is not UTF-8"),
-        WsError::Protocol(_) => Fault::Disconnected,
-        WsError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Fault::Disconnected,
-        WsError::Io(_) | WsError::Tls(_) | WsError::Url(UrlError::UnableToConnect(_)) => Fault::Unreachable,
-        _ => Fault::Disconnected,
-    }
-}
-
 /// The utterance that a connection is leased for.
 struct Utterance {
     key: Key,
     /// Samples of it that were sent.
     sent: usize,
-    /// What is asked of it now, since when.
-    order: Option<(Speech, oneshot::Sender<Result<Transcript, Lost>>, Instant)>,
+    /// What is asked of it now.
+    asked: Option<Asked>,
     /// Whether its end was said.
     finishing: bool,
     /// When it last had an order.
@@ -179,6 +78,25 @@ struct Utterance {
     heard: bool,
     /// Given back when it is over.
     _lease: OwnedSemaphorePermit,
+}
+
+/// What is asked of an utterance.
+struct Asked {
+    speech: Speech,
+    answer: Answer,
+    since: Instant,
+}
+
+impl Asked {
+    fn is(&self, kind: SegmentKind) -> bool {
+        self.speech.kind == kind
+    }
+
+    /// Says how it went; whoever asked may have gone.
+    fn answered(self, outcome: Result<Transcript, Lost>) {
+        let samples = self.speech.samples.len();
+        let _ = self.answer.send(outcome.map(|transcript| tidied(transcript, samples)));
+    }
 }
 
 /// The task of one connection.
@@ -203,7 +121,7 @@ pub(super) struct Session {
     /// Utterances served.
     served: u64,
     /// Told how it ended once nobody can find this connection any more.
-    leftover: Option<oneshot::Sender<Result<Transcript, Lost>>>,
+    leftover: Option<Answer>,
 }
 
 /// How a connection's life ends.
@@ -275,8 +193,8 @@ impl Session {
         let stale = self.served > 0 && self.now.as_ref().is_none_or(|utterance| !utterance.heard);
         let again = stale && matches!(fault, Fault::Disconnected | Fault::Unreachable | Fault::OutOfOrder);
         let lost = || Lost { fault: fault.clone(), again };
-        if let Some((_, answer, _)) = self.now.take().and_then(|utterance| utterance.order) {
-            let _ = answer.send(Err(lost()));
+        if let Some(asked) = self.now.take().and_then(|utterance| utterance.asked) {
+            asked.answered(Err(lost()));
         }
         if let Some(answer) = self.leftover.take() {
             let _ = answer.send(Err(Lost { fault: Fault::Disconnected, again: true }));
@@ -339,7 +257,7 @@ impl Session {
             self.now = Some(Utterance {
                 key,
                 sent: 0,
-                order: None,
+                asked: None,
                 finishing: false,
                 touched: Instant::now(),
                 heard: false,
@@ -357,8 +275,9 @@ impl Session {
             return Err(End::Polluted);
         }
         utterance.touched = Instant::now();
-        if let Some((_, older, _)) = utterance.order.replace((speech, answer, utterance.touched)) {
-            refuse(older, Fault::Overload, false);
+        let since = utterance.touched;
+        if let Some(older) = utterance.asked.replace(Asked { speech, answer, since }) {
+            older.answered(Err(Lost { fault: Fault::Overload, again: false }));
         }
         Ok(())
     }
@@ -398,15 +317,13 @@ impl Session {
             Heard::Nothing => {}
             Heard::Interim(text) => {
                 utterance.heard = true;
-                let partial = |it: &mut (Speech, _, _)| it.0.kind == SegmentKind::Partial;
-                if let Some((speech, answer, _)) = utterance.order.take_if(partial) {
-                    let transcript = Transcript { text: Private(text), ..Transcript::default() };
-                    let _ = answer.send(Ok(tidied(transcript, speech.samples.len())));
+                if let Some(asked) = utterance.asked.take_if(|asked| asked.is(SegmentKind::Partial)) {
+                    asked.answered(Ok(Transcript { text: Private(text), ..Transcript::default() }));
                 }
             }
             Heard::Whole(_) if !utterance.finishing => return Err(Fault::OutOfOrder.into()),
             Heard::Whole(transcript) => {
-                let order = utterance.order.take();
+                let asked = utterance.asked.take();
                 self.served += 1;
                 self.idle = Instant::now();
                 let fresh = self.began.elapsed() < self.rules.session_max;
@@ -415,8 +332,8 @@ impl Session {
                 if let (Some(over), Some(sessions)) = (self.now.take(), &sessions) {
                     sessions.rest(self.id, &over.key);
                 }
-                if let Some((speech, answer, _)) = order {
-                    let _ = answer.send(Ok(tidied(transcript, speech.samples.len())));
+                if let Some(asked) = asked {
+                    asked.answered(Ok(transcript));
                 }
                 if sessions.is_none() {
                     return Err(End::Done);
@@ -432,7 +349,7 @@ impl Session {
         loop {
             let room = self.room();
             let Some(utterance) = &mut self.now else { return Ok(()) };
-            let Some((speech, ..)) = &utterance.order else { return Ok(()) };
+            let Some(Asked { speech, .. }) = &utterance.asked else { return Ok(()) };
             let last = speech.kind == SegmentKind::Final;
             if utterance.finishing {
                 return Ok(());
@@ -490,9 +407,9 @@ impl Session {
     fn wake(&self) -> Instant {
         let own = match &self.now {
             None => self.idle + self.rules.idle_timeout,
-            Some(utterance) => match &utterance.order {
+            Some(utterance) => match &utterance.asked {
                 None => utterance.touched + LEASE,
-                Some((speech, _, since)) if speech.kind == SegmentKind::Partial => *since + INTERIM,
+                Some(asked) if asked.is(SegmentKind::Partial) => asked.since + INTERIM,
                 // Whoever waits for it knows how long.
                 Some(_) if self.settled || !utterance.finishing => utterance.touched + Duration::from_secs(3600),
                 Some(_) => self.heard + SETTLE,
@@ -500,7 +417,7 @@ impl Session {
         };
         let alive = self.rules.keep_alive.map(|(every, _)| self.spoke + every);
         let waits = self.rules.pace > 0.0
-            && self.now.as_ref().is_some_and(|it| !it.finishing && it.order.is_some() && self.room() < u64::MAX);
+            && self.now.as_ref().is_some_and(|it| !it.finishing && it.asked.is_some() && self.room() < u64::MAX);
         let paced = waits.then(|| Instant::now() + Duration::from_millis(50));
         [Some(own), alive, paced].into_iter().flatten().min().unwrap_or(own)
     }
@@ -523,11 +440,11 @@ impl Session {
             None if now >= self.idle + self.rules.idle_timeout => Err(End::Done),
             None => Ok(()),
             Some(utterance) => {
-                let late = |it: &mut (Speech, _, Instant)| it.0.kind == SegmentKind::Partial && now >= it.2 + INTERIM;
-                if let Some((_, answer, _)) = utterance.order.take_if(late) {
-                    let _ = answer.send(Err(Lost { fault: Fault::Overload, again: false }));
+                let late = |asked: &mut Asked| asked.is(SegmentKind::Partial) && now >= asked.since + INTERIM;
+                if let Some(asked) = utterance.asked.take_if(late) {
+                    asked.answered(Err(Lost { fault: Fault::Overload, again: false }));
                 }
-                if utterance.order.is_none() && now >= utterance.touched + LEASE {
+                if utterance.asked.is_none() && now >= utterance.touched + LEASE {
                     return Err(End::Polluted);
                 }
                 Ok(())
@@ -549,36 +466,8 @@ impl Session {
 /// Waits until nobody waits for the whole of the utterance any more; for ever, where a partial
 /// is asked for or nothing is.
 async fn given_up(now: &mut Option<Utterance>) {
-    match now.as_mut().and_then(|utterance| utterance.order.as_mut()) {
-        Some((speech, answer, _)) if speech.kind == SegmentKind::Final => answer.closed().await,
+    match now.as_mut().and_then(|utterance| utterance.asked.as_mut()) {
+        Some(asked) if asked.is(SegmentKind::Final) => asked.answer.closed().await,
         _ => std::future::pending().await,
-    }
-}
-
-/// Says hello and takes leave, and hears whether the vendor has anything against us: some
-/// take a connection from anybody and say so afterwards.
-pub(super) async fn look(
-    socket: &mut Socket,
-    hello: Option<String>,
-    mut dialogue: Box<dyn Dialogue>,
-    farewell: Option<&'static str>,
-) -> Result<(), Fault> {
-    let deadline = Instant::now() + FAREWELL;
-    for text in hello.into_iter().chain(farewell.map(str::to_owned)) {
-        match timeout_at(deadline, socket.send(Message::text(text))).await {
-            Ok(Ok(())) => {}
-            _ => return Err(Fault::Disconnected),
-        }
-    }
-    loop {
-        match timeout_at(deadline, socket.next()).await {
-            Ok(Some(Ok(Message::Text(text)))) => drop(dialogue.hear(&text)?),
-            Ok(Some(Ok(Message::Close(Some(frame))))) if u16::from(frame.code) != 1000 => {
-                return Err(dialogue.closed(frame.code.into(), &frame.reason));
-            }
-            Ok(Some(Ok(Message::Close(_)))) | Ok(None) | Err(_) => return Ok(()),
-            Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(_))) => return Err(Fault::Disconnected),
-        }
     }
 }

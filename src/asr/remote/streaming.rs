@@ -14,7 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use super::Terms;
-use super::session::{self, Dialogue, Lost, Order, Rules, Session};
+use super::dial;
+use super::dialogue::{Dialogue, Rules};
+use super::session::{self, Lost, Order, Session};
 use crate::asr::{Remote, Speech};
 use crate::types::{Fault, LegId, SegmentId, SegmentKind, Transcript};
 
@@ -173,9 +175,9 @@ impl<V: Vendor> Remote for Streaming<V> {
 
     fn check(&self) -> BoxFuture<'_, Result<String, Fault>> {
         async move {
-            let mut socket = session::dial(self.vendor.request(), self.reply_bytes_max).await?;
+            let mut socket = dial::dial(self.vendor.request(), self.reply_bytes_max).await?;
             let greeting = self.vendor.dialogue().hello();
-            session::look(&mut socket, greeting, self.vendor.dialogue(), self.vendor.rules().farewell).await?;
+            dial::look(&mut socket, greeting, self.vendor.dialogue(), self.vendor.rules().farewell).await?;
             Ok("it takes a connection".to_owned())
         }
         .boxed()
