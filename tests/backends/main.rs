@@ -8,6 +8,7 @@ mod support;
 
 mod bench;
 mod chain;
+mod cli;
 mod killed;
 mod sessions;
 mod table;

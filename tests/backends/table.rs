@@ -139,3 +139,17 @@ async fn a_wrong_key_is_found_by_looking() {
         assert_eq!(bad.check().await, Err(Fault::Unauthorised), "{kind:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_its_bound_is_not_taken_in_parts_either() {
+    for kind in [Kind::Deepgram, Kind::AssemblyAi, Kind::Vosk] {
+        let vendor = Vendor::start(kind, &[]).await;
+        let engine = engine(
+            &vendor,
+            kind,
+            if kind == Kind::AssemblyAi { "reply_bytes_max = 512\npace = 0.0" } else { "reply_bytes_max = 512" },
+        );
+        // Each interim result is small, and there are many.
+        assert_eq!(text_of(&engine, 1, 480_000).await, Err(Fault::Oversized), "{kind:?}");
+    }
+}

@@ -93,6 +93,10 @@ pub struct Inner {
 }
 
 impl Inner {
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn act(&self) -> Act {
         self.acts.lock().unwrap().pop_front().unwrap_or(Act::Answer)
     }

@@ -9,6 +9,7 @@ pub(super) mod dialogue;
 pub(super) mod http;
 mod session;
 pub(super) mod streaming;
+mod utterance;
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::Error as WsError;
@@ -25,9 +25,8 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 
 use super::dial::{FAREWELL, Socket, dial, of};
 use super::dialogue::{Dialogue, Heard, Rules};
-use super::streaming::{Key, Lease, Sessions};
-use super::tidied;
-use crate::asr::Speech;
+use super::streaming::Sessions;
+use super::utterance::{Answer, Asked, Due, Lost, Order, Utterance};
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{Fault, Private, SegmentKind, Transcript};
 
@@ -44,66 +43,13 @@ const BURST: Duration = Duration::from_secs(1);
 /// Orders that may wait for a connection: an utterance has one partial and one final.
 pub(super) const ORDERS: usize = 4;
 
-/// Something to be transcribed on a connection.
-pub(super) struct Order {
-    pub(super) speech: Speech,
-    /// The right to use a connection; with an utterance's first order only.
-    pub(super) lease: Option<Lease>,
-    pub(super) answer: Answer,
-}
-
-/// Where an answer goes.
-pub(super) type Answer = oneshot::Sender<Result<Transcript, Lost>>;
-
-/// Why an order has no answer.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) fault: Fault,
-    /// Whether it is no fault of the vendor's present state, so that a new connection may do.
-    pub(super) again: bool,
-}
-
-/// The utterance that a connection is leased for.
-struct Utterance {
-    key: Key,
-    /// Samples of it that were sent.
-    sent: usize,
-    /// What is asked of it now.
-    asked: Option<Asked>,
-    /// Whether its end was said.
-    finishing: bool,
-    /// When it last had an order.
-    touched: Instant,
-    /// Whether the vendor has said anything of it.
-    heard: bool,
-    /// Given back when it is over.
-    _lease: OwnedSemaphorePermit,
-}
-
-/// What is asked of an utterance.
-struct Asked {
-    speech: Speech,
-    answer: Answer,
-    since: Instant,
-}
-
-impl Asked {
-    fn is(&self, kind: SegmentKind) -> bool {
-        self.speech.kind == kind
-    }
-
-    /// Says how it went; whoever asked may have gone.
-    fn answered(self, outcome: Result<Transcript, Lost>) {
-        let samples = self.speech.samples.len();
-        let _ = self.answer.send(outcome.map(|transcript| tidied(transcript, samples)));
-    }
-}
-
 /// The task of one connection.
 pub(super) struct Session {
     id: u64,
     sessions: Weak<Sessions>,
     rules: Rules,
+    /// Most bytes that a vendor may say of one utterance.
+    bytes_max: usize,
     dialogue: Box<dyn Dialogue>,
     orders: mpsc::Receiver<Order>,
     now: Option<Utterance>,
@@ -145,6 +91,7 @@ impl Session {
         id: u64,
         sessions: Weak<Sessions>,
         rules: Rules,
+        bytes_max: usize,
         dialogue: Box<dyn Dialogue>,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
@@ -155,6 +102,7 @@ impl Session {
             id,
             sessions,
             rules,
+            bytes_max,
             dialogue,
             orders,
             now,
@@ -170,25 +118,23 @@ impl Session {
     }
 
     /// Dials, serves, and says to everybody who waits how it ended.
-    pub(super) async fn run(mut self, request: Request, bytes_max: usize) {
-        let fault = match dial(request, bytes_max).await {
-            Ok(mut socket) => {
-                let end = self.converse(&mut socket).await;
-                self.leave();
-                match end {
-                    End::Done => {
-                        self.part(&mut socket).await;
-                        Fault::Disconnected
-                    }
-                    End::Failed(fault) => fault,
-                    End::Polluted => Fault::Timeout,
+    pub(super) async fn run(mut self, request: Request) {
+        match dial(request, self.bytes_max).await {
+            Ok(mut socket) => match self.converse(&mut socket).await {
+                End::Done => {
+                    self.over(&Fault::Disconnected);
+                    self.part(&mut socket).await;
                 }
-            }
-            Err(fault) => {
-                self.leave();
-                fault
-            }
-        };
+                End::Failed(fault) => self.over(&fault),
+                End::Polluted => self.over(&Fault::Timeout),
+            },
+            Err(fault) => self.over(&fault),
+        }
+    }
+
+    /// Nobody finds this connection any more, and whoever waits is told why.
+    fn over(&mut self, fault: &Fault) {
+        self.leave();
         // A connection that was idle may have died of old age: no fault of the vendor's.
         let stale = self.served > 0 && self.now.as_ref().is_none_or(|utterance| !utterance.heard);
         let again = stale && matches!(fault, Fault::Disconnected | Fault::Unreachable | Fault::OutOfOrder);
@@ -244,42 +190,21 @@ impl Session {
     fn take(&mut self, order: Order) -> Result<(), End> {
         let Order { speech, lease, answer } = order;
         let key = (speech.leg.clone(), speech.segment);
-        let refuse = |answer: oneshot::Sender<_>, fault, again| {
-            // Whoever asked may have gone.
-            let _ = answer.send(Err(Lost { fault, again }));
-        };
-        if self.now.is_none() {
-            let Some(lease) = lease else {
-                refuse(answer, Fault::Disconnected, true);
-                return Ok(());
-            };
+        if let (None, Some(lease)) = (&self.now, lease) {
             self.dialogue.begin(self.sent);
-            self.now = Some(Utterance {
-                key,
-                sent: 0,
-                asked: None,
-                finishing: false,
-                touched: Instant::now(),
-                heard: false,
-                _lease: lease.0,
-            });
+            self.now = Some(Utterance::new(key.clone(), lease));
         }
-        let Some(utterance) = &mut self.now else { return Ok(()) };
-        if (&speech.leg, &speech.segment) != (&utterance.key.0, &utterance.key.1) || utterance.finishing {
-            refuse(answer, Fault::OutOfOrder, true);
-            return Ok(());
+        match self.now.as_mut().filter(|utterance| utterance.key == key && !utterance.finishing) {
+            Some(utterance) => utterance.ask(speech, answer).map_err(|answer| {
+                self.leftover = Some(answer);
+                End::Polluted
+            }),
+            None => {
+                // It came too late for its utterance. Whoever asked may have gone.
+                let _ = answer.send(Err(Lost { fault: Fault::OutOfOrder, again: true }));
+                Ok(())
+            }
         }
-        if speech.samples.len() < utterance.sent {
-            // It was cut where it was quiet, before the end of what was sent.
-            self.leftover = Some(answer);
-            return Err(End::Polluted);
-        }
-        utterance.touched = Instant::now();
-        let since = utterance.touched;
-        if let Some(older) = utterance.asked.replace(Asked { speech, answer, since }) {
-            older.answered(Err(Lost { fault: Fault::Overload, again: false }));
-        }
-        Ok(())
     }
 
     // --- the vendor ---------------------------------------------------------
@@ -303,6 +228,12 @@ impl Session {
     }
 
     fn on_text(&mut self, text: &str) -> Result<(), End> {
+        if let Some(utterance) = &mut self.now {
+            utterance.bytes += text.len();
+            if utterance.bytes > self.bytes_max {
+                return Err(Fault::Oversized.into());
+            }
+        }
         let heard = self.dialogue.hear(text)?;
         (self.heard, self.settled) = (Instant::now(), false);
         self.on_heard(heard)
@@ -345,37 +276,21 @@ impl Session {
 
     /// Sends what is due of the audio, and asks for the whole when all of it was sent.
     async fn flush(&mut self, socket: &mut Socket) -> Result<(), Fault> {
-        let (most, fewest) = self.rules.chunk;
         loop {
             let room = self.room();
-            let Some(utterance) = &mut self.now else { return Ok(()) };
-            let Some(Asked { speech, .. }) = &utterance.asked else { return Ok(()) };
-            let last = speech.kind == SegmentKind::Final;
-            if utterance.finishing {
-                return Ok(());
-            }
-            let rest = &speech.samples[utterance.sent..];
-            let take = rest.len().min(most);
-            // Of a text so far, what is too little for a message waits for more.
-            if take == 0 || take < fewest && !last {
-                if last {
-                    utterance.finishing = true;
+            match self.now.as_mut().map_or(Due::Nothing, |utterance| utterance.due(self.rules.chunk, room)) {
+                Due::Nothing => return Ok(()),
+                Due::Audio(bytes) => {
+                    self.sent += bytes.len() as u64 / 2;
+                    self.dialogue.spoken();
+                    self.send(socket, Message::binary(bytes)).await?;
+                }
+                Due::End => {
                     (self.heard, self.settled) = (Instant::now(), false);
                     let finish = self.dialogue.finish(self.sent);
                     self.send(socket, Message::text(finish)).await?;
                 }
-                return Ok(());
             }
-            if room < take.max(fewest) as u64 {
-                return Ok(());
-            }
-            let mut bytes = Vec::with_capacity(take.max(fewest) * 2);
-            rest[..take].iter().for_each(|sample| bytes.extend_from_slice(&sample.to_le_bytes()));
-            bytes.resize(take.max(fewest) * 2, 0);
-            utterance.sent += take;
-            self.sent += take.max(fewest) as u64;
-            self.dialogue.spoken();
-            self.send(socket, Message::binary(bytes)).await?;
         }
     }
 

@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::handshake::client::Request;
 use super::Terms;
 use super::dial;
 use super::dialogue::{Dialogue, Rules};
-use super::session::{self, Lost, Order, Session};
+use super::session::{self, Session};
+use super::utterance::{Lost, Order};
 use crate::asr::{Remote, Speech};
 use crate::types::{Fault, LegId, SegmentId, SegmentKind, Transcript};
 
@@ -36,7 +37,7 @@ pub(in crate::asr) trait Vendor: Send + Sync {
 pub(super) type Key = (LegId, SegmentId);
 
 /// The right to use one connection.
-pub(super) struct Lease(pub(super) OwnedSemaphorePermit);
+pub(super) type Lease = OwnedSemaphorePermit;
 
 #[derive(Clone)]
 struct Handle {
@@ -118,7 +119,7 @@ impl<V: Vendor> Streaming<V> {
             let mut state = self.sessions.state();
             handle = known(&state);
             if handle.is_none() {
-                order.lease = Some(Lease(lease));
+                order.lease = Some(lease);
                 handle = state.idle.pop();
                 let Some(idle) = &handle else {
                     self.dial(&mut state, key, order);
@@ -139,9 +140,16 @@ impl<V: Vendor> Streaming<V> {
         let _ = orders.try_send(order);
         state.leased.insert(key, Handle { id: state.made, orders });
         let sessions = Arc::downgrade(&self.sessions);
-        let session = Session::new(state.made, sessions, self.vendor.rules(), self.vendor.dialogue(), queue);
+        let session = Session::new(
+            state.made,
+            sessions,
+            self.vendor.rules(),
+            self.reply_bytes_max,
+            self.vendor.dialogue(),
+            queue,
+        );
         // It ends by itself: when its handles are gone, when it is idle for long, when it fails.
-        tokio::spawn(session.run(self.vendor.request(), self.reply_bytes_max));
+        tokio::spawn(session.run(self.vendor.request()));
     }
 
     async fn ask(&self, speech: Speech) -> Result<Transcript, Lost> {
