@@ -34,6 +34,7 @@ mod listening;
 mod participant;
 mod plan;
 mod record;
+mod recording;
 mod role;
 mod settings;
 
@@ -43,5 +44,6 @@ pub use self::centre::{Asked, CallView, Centre, Footprint, Now, Outcome, Output,
 pub use self::flow::{BadFlow, Flow, Listen, Pattern, Target, choose};
 pub use self::hours::{BadHours, Hours};
 pub use self::plan::{EVENT_PATH, MEDIA_PATH, MediaPass, Tag, fallback, samples};
+pub use self::recording::Keep;
 pub use self::role::Role;
 pub use self::settings::{Limits, Settings};

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sidetone::control::{
-    Asked, Centre, Flow, Limits, Listen, MediaPass, Now, Outcome, Output, Request, Role, Settings, Tag, Target,
+    Asked, Centre, Flow, Keep, Limits, Listen, MediaPass, Now, Outcome, Output, Request, Role, Settings, Tag, Target,
     UnknownCall,
 };
 use sidetone::event::body::{Characteristics, LedgerAccount, LegEnded};
-use sidetone::event::call::CallRecord;
+use sidetone::event::call::{CallRecord, RecordingCopy};
 use sidetone::event::{Body, Event, schema};
 use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, Speaker, WallTime};
 use sidetone::vonage::media_token::MediaKeys;
@@ -25,6 +25,8 @@ pub const EPOCH: i64 = 1_795_510_800_000_000;
 /// The caller's leg and conversation in scripts of one call.
 pub const CALLER: &str = "leg-caller";
 pub const CON: &str = "CON-1";
+/// How far Vonage's clock and ours may differ for recordings.
+pub const GUARD: Duration = Duration::from_secs(2);
 /// Vonage's id of the named conversation that all enter.
 pub const ROOM: &str = "CON-room";
 
@@ -81,6 +83,8 @@ pub struct Desk {
     pub transfers: Vec<(LegId, Ncco)>,
     pub polls: VecDeque<(ConversationId, LegId)>,
     pub forgotten: Vec<ConversationId>,
+    /// Recordings to be kept.
+    pub keeps: Vec<Keep>,
     /// All outputs as text, to compare two runs.
     pub log: Vec<String>,
     pub until: Option<Moment>,
@@ -103,6 +107,20 @@ impl Desk {
     }
 
     pub fn of(flows: impl IntoIterator<Item = Flow>, has_api: bool, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::build(flows, has_api, None, change)
+    }
+
+    /// Copies of recordings are kept.
+    pub fn keeping(flow: Flow, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::build([flow], true, Some(GUARD), change)
+    }
+
+    fn build(
+        flows: impl IntoIterator<Item = Flow>,
+        has_api: bool,
+        recordings: Option<Duration>,
+        change: impl FnOnce(&mut Limits),
+    ) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let pass = MediaPass {
@@ -117,6 +135,7 @@ impl Desk {
             pass,
             source: "/sidetone/test".into(),
             has_api,
+            recordings,
             limits,
         };
         let mut given = 0;
@@ -133,6 +152,7 @@ impl Desk {
             transfers: Vec::new(),
             polls: VecDeque::new(),
             forgotten: Vec::new(),
+            keeps: Vec::new(),
             log: Vec::new(),
             until: None,
             trusting: true,
@@ -190,6 +210,7 @@ impl Desk {
                 Output::Ask(Request::HangUp { leg, .. }) => self.hang_ups.push(leg),
                 Output::Ask(Request::Transfer { leg, ncco, .. }) => self.transfers.push((leg, ncco)),
                 Output::Ask(Request::Poll { call, leg, .. }) => self.polls.push_back((call, leg)),
+                Output::Keep(keep) => self.keeps.push(*keep),
                 Output::Idle { .. } => {}
             }
         }
@@ -337,6 +358,14 @@ impl Desk {
         let reply = self.centre.set_paused(now, &con(call), paused, None);
         self.drain();
         reply
+    }
+
+    /// What became of a copy is told.
+    pub fn copied(&mut self, keep: &Keep, copy: RecordingCopy) -> bool {
+        let now = self.now();
+        let told = self.centre.copied(now, &keep.call, &keep.url, copy);
+        self.drain();
+        told
     }
 
     pub fn dial(&mut self, flow: Flow) -> Result<ConversationId, &'static str> {

@@ -73,21 +73,23 @@ impl Client {
     /// [`RestError`]: `Untrusted` before anything is sent, `TooLarge` beyond
     /// [`recording_bytes_max`](super::Settings::recording_bytes_max).
     pub async fn download(&self, url: &str, path: &Path) -> Result<Downloaded, RestError> {
-        self.download_through(url, path, || Unchanged).await.map(|(downloaded, ())| downloaded)
+        self.download_through(url, path, || Unchanged, |()| path.to_owned()).await.map(|(downloaded, ())| downloaded)
     }
 
     /// As [`Client::download`], through what `begin` makes for each attempt: length and
-    /// checksum are those of the file that comes of it.
+    /// checksum are those of the file that comes of it. It is written beside the path `beside`
+    /// and gets the path that `name` gives it for what was found, in the same folder.
     ///
     /// # Errors
     /// As [`Client::download`], and `Unfit`, which is not tried again.
     pub async fn download_through<T: Through>(
         &self,
         url: &str,
-        path: &Path,
+        beside: &Path,
         begin: impl Fn() -> T + Send + Sync,
+        name: impl FnOnce(&T::Report) -> PathBuf + Send,
     ) -> Result<(Downloaded, T::Report), RestError> {
-        let partial = Partial::beside(path);
+        let partial = Partial::beside(beside);
         let (started, limit) = (Instant::now(), self.settings().recording_timeout);
         let once = || async {
             let response = self.open(url, limit.saturating_sub(started.elapsed())).await?;
@@ -102,11 +104,14 @@ impl Client {
             Ok(downloaded)
         };
         let downloaded = self.patiently(Repeat::Idempotent, started, limit, once).await?;
-        tokio::fs::rename(&partial.0, path).await.map_err(disk)?;
+        let path = name(&downloaded.1);
+        tokio::fs::rename(&partial.0, &path).await.map_err(disk)?;
         #[cfg(unix)]
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+            && let Ok(folder) = File::open(folder).await
+        {
             // Else the name may be gone after a power failure. Not every file system can.
-            let _ = File::open(folder).await.map_err(disk)?.sync_all().await;
+            let _ = folder.sync_all().await;
         }
         Ok(downloaded)
     }
