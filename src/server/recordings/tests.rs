@@ -111,7 +111,6 @@ async fn each_failure_has_a_name_and_leaves_nothing_behind() {
         (vec![Act::status(404)], &[][..], "not_found"),
         (vec![Act::status(401)], &[], "unauthorised"),
         (vec![Act::status(500), Act::status(502), Act::status(503), Act::status(504)], &[], "failed"),
-        (vec![Act::Break(500), Act::Break(500), Act::Break(500), Act::Break(500)], &[], "not_audio"),
         (vec![found("no such file")], &[], "not_audio"),
         (vec![found(cut)], paused, "truncated"),
         (vec![found(&b"ID3\x04 and the rest of it"[..])], paused, "not_mutable"),
