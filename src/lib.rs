@@ -67,6 +67,7 @@
 //! - A gap in a leg's `seq`, or two events with one id ([`event`]).
 //! - A leg that waits for inference, a sink or another leg ([`server`]).
 //! - A webhook that waits for Vonage, a sink or inference ([`server`]).
+//! - What was said while capture was paused, in a recording on our disk ([`audio::mute`]).
 //! - A listener for one of our own listeners, or one that outlives whom it hears
 //!   ([`control`]).
 //! - A call without exactly one record ([`control`]).

@@ -405,8 +405,7 @@ fn bytes((from, to): (WallTime, Option<WallTime>), start: WallTime, guard: Durat
     let since = |at: i128| u128::try_from(at.saturating_sub(micros(start))).unwrap_or(0);
     let byte = |frame: u128| u64::try_from(frame).unwrap_or(u64::MAX).saturating_mul(layout.frame);
     let first = byte(since(micros(from).saturating_sub(guard)).saturating_mul(rate) / 1_000_000);
-    let last =
-        to.map(|to| byte(since(micros(to).saturating_add(guard)).saturating_mul(rate).div_ceil(1_000_000)));
+    let last = to.map(|to| byte(since(micros(to).saturating_add(guard)).saturating_mul(rate).div_ceil(1_000_000)));
     first..last.unwrap_or(u64::MAX)
 }
 

@@ -92,8 +92,10 @@ mod tests {
         };
         assert_eq!(
             wrong(&on, false),
-            ["vonage.recordings.folder is set; expected vonage.private_key to be set with it: a recording is asked for \
-              with our token"]
+            [
+                "vonage.recordings.folder is set; expected vonage.private_key to be set with it: a recording is asked for \
+              with our token"
+            ]
         );
         let none = Recordings {
             bytes_max: 0,

@@ -21,6 +21,7 @@
 //! - a participant that joined is asked to be heard once, and never one of our listeners;
 //! - a listener is hung up when whom it hears has left;
 //! - every call that began has exactly one `call.record.v1`, its last event but for late news;
+//! - a recording is kept only where every pause that may concern it is known;
 //! - no more than three calls are created a second, and no queue here is without a bound.
 //!
 //! Invariant: pure. It knows no socket, clock, task or random number.

@@ -39,9 +39,11 @@ impl Call {
         }
         if self.others_pauses.len() > most {
             let from = self.others_pauses.iter().map(|pause| pause.from).min();
-            let to = self.others_pauses.iter().map(|pause| pause.to).try_fold(WallTime::default(), |last, to| {
-                to.map(|to| last.max(to))
-            });
+            let to = self
+                .others_pauses
+                .iter()
+                .map(|pause| pause.to)
+                .try_fold(WallTime::default(), |last, to| to.map(|to| last.max(to)));
             self.others_pauses = from.map(|from| Pause { from, to }).into_iter().collect();
         }
     }

@@ -16,7 +16,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -72,14 +74,19 @@ impl Recordings {
 
     /// Downloads, mutes and keeps a recording, in its turn. Says what became of it.
     pub async fn keep(&self, wanted: &Keep, _room: Room) -> RecordingCopy {
-        let work = async {
+        let is_whole = AtomicBool::new(false);
+        let mut work = pin!(async {
             let Ok(_turn) = self.turns.acquire().await else { return RecordingCopy::refused(STOPPED) };
-            self.copy(wanted).await.unwrap_or_else(|error| RecordingCopy::refused(error.class()))
-        };
+            self.copy(wanted, &is_whole).await.unwrap_or_else(|error| RecordingCopy::refused(error.class()))
+        });
         tokio::select! {
-            // What was begun leaves nothing behind.
-            () = self.stop.cancelled() => RecordingCopy::refused(STOPPED),
-            copy = work => copy,
+            copy = &mut work => copy,
+            // It is being given its name: that takes no time, and then it is there.
+            () = self.stop.cancelled() => match is_whole.load(Ordering::Relaxed) {
+                true => work.await,
+                // What was begun leaves nothing behind.
+                false => RecordingCopy::refused(STOPPED),
+            },
         }
     }
 
@@ -88,21 +95,20 @@ impl Recordings {
         self.stop.cancel();
     }
 
-    async fn copy(&self, wanted: &Keep) -> Result<RecordingCopy, RestError> {
+    /// Sets `is_whole` before the file gets its name.
+    async fn copy(&self, wanted: &Keep, is_whole: &AtomicBool) -> Result<RecordingCopy, RestError> {
         let stem = stem(wanted);
-        let muting = Muting {
-            start: wanted.start,
-            end: wanted.end,
-            stretches: wanted.paused.clone(),
-            guard: self.guard,
-        };
+        let muting =
+            Muting { start: wanted.start, end: wanted.end, stretches: wanted.paused.clone(), guard: self.guard };
         let begin = || Muter::new(muting.clone());
         let name = |muted: &Muted| format!("{stem}.{}", muted.container.ending());
         let beside = self.folder.join(&stem);
-        let (Downloaded { bytes, sha256, .. }, muted) = self
-            .client
-            .download_through(&wanted.url, &beside, begin, |muted| self.folder.join(name(muted)))
-            .await?;
+        let placed = |muted: &Muted| {
+            is_whole.store(true, Ordering::Relaxed);
+            self.folder.join(name(muted))
+        };
+        let (Downloaded { bytes, sha256, .. }, muted) =
+            self.client.download_through(&wanted.url, &beside, begin, placed).await?;
         Ok(RecordingCopy {
             kept: true,
             reason: None,

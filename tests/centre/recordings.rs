@@ -38,7 +38,7 @@ fn stage() -> (Script, Voices) {
     let script = format!(
         "[[call]]\nfrom = \"447700900000\"\nto = \"442079460000\"\n\
          caller = {{ wav = \"caller\", dtmf = [{{ at_ms = {KEY_MS}, digits = \"1\" }}], hangup_at_ms = {HANG_UP_MS} }}\n\
-         [[party]]\nmatch = \"*\"\nanswer_after_ms = 100\nwav = \"agent\"\n"
+         [[party]]\nmatch = {{ phone = \"*\" }}\nanswer_after_ms = 100\nwav = \"agent\"\n"
     );
     let script = Script::parse(&script, "the card").unwrap();
     let mut voices = Voices::default();
@@ -80,10 +80,8 @@ async fn the_copy_is_silent_where_the_call_was_paused_and_nowhere_else() {
     });
     let platform = platform.await;
     let mut watch = Follower::connect(world.address(), "").await;
-    let running = tokio::spawn(async move {
-        let (script, voices) = stage();
-        platform.run(&script, &voices).await
-    });
+    let (script, voices) = stage();
+    let running = tokio::spawn(async move { platform.run(&script, &voices).await });
     let id = loop {
         let event = within("the caller's key", watch.next()).await.unwrap().json();
         if kind(&event) == "dtmf.v1" {
@@ -92,7 +90,8 @@ async fn the_copy_is_silent_where_the_call_was_paused_and_nowhere_else() {
     };
     let client = Client::new();
     let post = async |what: &str| {
-        let request = client.post(world.url(&format!("/v1/calls/{id}/{what}"))).header("content-type", "application/json");
+        let request =
+            client.post(world.url(&format!("/v1/calls/{id}/{what}"))).header("content-type", "application/json");
         assert_eq!(within(what, request.body("{}").send()).await.unwrap().status().as_u16(), 204, "{what}");
     };
     post("pause").await;

@@ -216,6 +216,14 @@ fn only_what_the_record_can_hold_is_kept() {
 }
 
 #[test]
+fn what_a_flow_has_recorded_can_be_muted() {
+    let mut desk = Desk::keeping(sidetone::control::Flow { record: true, ..to_agent() }, |_| {});
+    let ncco: Value = serde_json::from_slice(&desk.answer(CALLER, CON)).unwrap();
+    let record = ncco.as_array().unwrap().iter().find(|action| action["action"] == "record").unwrap();
+    assert_eq!((&record["format"], &record["split"]), (&json!("wav"), &json!("conversation")));
+}
+
+#[test]
 fn where_none_are_kept_nothing_is_said_of_copies() {
     let mut desk = Desk::new(to_agent());
     desk.answer(CALLER, CON);
@@ -253,11 +261,7 @@ fn a_pause_of_one_call_is_muted_in_the_recordings_of_all_who_hear_it() {
         desk.pass_s(if forgotten { 700 } else { 60 });
         assert_eq!(desk.centre.state(&con("CON-leg-a")).is_none(), forgotten);
         let webhook = recorded(&desk, "CON-leg-b", desk.now.since(sidetone::types::Moment::from_ms(1_000)).as_secs());
-        let tag = sidetone::control::Tag {
-            call: con("CON-leg-b"),
-            role: sidetone::control::Role::Caller,
-            hears: None,
-        };
+        let tag = sidetone::control::Tag { call: con("CON-leg-b"), role: sidetone::control::Role::Caller, hears: None };
         desk.hear(Some(&tag), &webhook).unwrap();
         let paused = &desk.keeps[0].paused;
         assert_eq!(paused[0], (WallTime(opened.0 + s(10)), Some(WallTime(opened.0 + s(15)))));

@@ -127,7 +127,11 @@ async fn what_is_wrong_with_vonage_is_named_with_what_was_expected() {
                 let section = toml::Table::from_iter([("folder".to_owned(), toml::Value::from("no-such-folder"))]);
                 at(config, "vonage").insert("recordings".into(), section.into());
             }),
-            &["recordings", "vonage.recordings.folder is no-such-folder: ", "expected a folder that is there and can be"],
+            &[
+                "recordings",
+                "vonage.recordings.folder is no-such-folder: ",
+                "expected a folder that is there and can be",
+            ],
         ),
         (
             Box::new(|config| {

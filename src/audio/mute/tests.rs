@@ -116,7 +116,9 @@ fn without_a_pause_any_audio_passes_as_it_is() {
         let (out, muted) = passed(file, muting, &[5]).unwrap();
         assert_eq!((out.as_slice(), muted), (file, Muted { container, stretches: 0, ms: 0 }));
     }
-    for file in [&b""[..], b"RIFF", b"<html>not found</html>", b"{\"error\": \"no such file\"}", b"RIFF\0\0\0\0AVI LIST"] {
+    for file in
+        [&b""[..], b"RIFF", b"<html>not found</html>", b"{\"error\": \"no such file\"}", b"RIFF\0\0\0\0AVI LIST"]
+    {
         assert_eq!(refusal(file, muting(&[], 0)), Unfit::NotAudio, "{file:?}");
     }
 }

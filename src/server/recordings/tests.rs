@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::types::{ConversationId, WallTime};
-use crate::vonage::rest::tests::{Act, Fake, client};
 use crate::vonage::rest::Settings;
+use crate::vonage::rest::tests::{Act, Fake, client};
 
 const START: WallTime = WallTime(1_795_510_800_000_000);
 
