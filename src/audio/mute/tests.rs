@@ -170,6 +170,8 @@ fn what_is_in_other_chunks_is_blanked() {
     let file = [&whole[..data], even, &whole[data..], odd].concat();
     let (out, muted) = passed(&file, muting(&[(0, Some(10))], 0), &[3]).unwrap();
     assert!(!out.windows(4).any(|bytes| bytes == b"4111") && out.len() == file.len());
+    let count = |id: &[u8; 4]| out.windows(4).filter(|bytes| bytes == id).count();
+    assert_eq!((count(b"LIST"), count(FILLER)), (0, 2), "a reader would take it for what it was");
     assert_eq!((muted.ms, silent_ms(&out)[10]), (10, false));
 }
 
