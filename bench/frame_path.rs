@@ -151,6 +151,7 @@ fn answer(segment: &Segment) -> Reply {
         id: segment.id,
         kind: segment.kind,
         outcome: Ok(Transcript { text, language: "en", ..Transcript::default() }),
+        entities: Vec::new(),
         sentiment: None,
         asr: "none",
         scorer: None,

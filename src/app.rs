@@ -83,7 +83,7 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
             Some((backend.name(), backend.build(&config.sentiment.table(name))?))
         }
     };
-    Ok(Engines { asr_name: backend.name(), asr: engine, scorer })
+    Ok(Engines { asr_name: backend.name(), asr: engine, scorer, redaction: config.redaction.policy() })
 }
 
 /// The detector that a configuration names.
@@ -241,6 +241,7 @@ fn control_settings(
         source,
         has_api,
         recordings: config.vonage.recordings.guard(),
+        redaction: config.redaction.policy(),
         limits: control.limits(),
     }
 }

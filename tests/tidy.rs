@@ -93,7 +93,7 @@ fn the_pure_parts_know_no_task_socket_clock_or_lock() {
         // The Voice REST client is the one part of vonage that has a socket.
         let exempt = ["audio/wav.rs", "vonage/app_jwt.rs", "simulator/fault/draw.rs"].contains(&source.path.as_str())
             || source.is_in(&["vonage/rest"]) && source.path != "vonage/rest/retry.rs";
-        let pure = ["types", "audio", "call", "control", "event", "eval", "vonage"];
+        let pure = ["types", "audio", "call", "control", "event", "eval", "redact", "vonage"];
         (source.is_in(&pure) || source.is_in(&["simulator/bucket", "simulator/fault"])) && !exempt
     });
 }
@@ -114,6 +114,7 @@ fn nobody_looks_up() {
         "inference",
         "models",
         "publish",
+        "redact",
         "sentiment",
         "server",
         "simulator",
@@ -128,10 +129,11 @@ fn nobody_looks_up() {
         ("sentiment", &["types"]),
         ("asr", &["types", "models", "onnx"]),
         ("event", &["types"]),
-        ("call", &["types", "audio", "vad", "event"]),
+        ("redact", &["types"]),
+        ("call", &["types", "audio", "vad", "event", "redact"]),
         ("vonage", &["types"]),
-        ("control", &["types", "event", "vonage"]),
-        ("inference", &["types", "audio", "asr", "sentiment", "telemetry", "call"]),
+        ("control", &["types", "event", "redact", "vonage"]),
+        ("inference", &["types", "audio", "asr", "redact", "sentiment", "telemetry", "call"]),
         ("sink", &["types", "event", "config", "telemetry"]),
         ("publish", &["types", "event", "sink", "telemetry"]),
         ("simulator", &["types", "audio", "call", "vonage"]),

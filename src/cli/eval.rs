@@ -34,6 +34,8 @@ pub(super) struct Options {
 enum What {
     /// Word error rates of the configured transcriber, alone and within the live pipeline
     Asr(Asr),
+    /// Precision and recall of redaction on marked utterances, those held out apart
+    Redaction(super::eval_redaction::Options),
 }
 
 #[derive(Debug, Args)]
@@ -180,8 +182,15 @@ struct Outcome {
 }
 
 pub(super) fn run(common: &Common, options: Options) -> Done {
-    let What::Asr(options) = options.what;
-    let mut settings = vec![("sink.file.path", toml::Value::String(String::new()))];
+    let options = match options.what {
+        What::Asr(options) => options,
+        What::Redaction(options) => return super::eval_redaction::run(&options),
+    };
+    // What was said is compared with what was heard: nothing is taken out of either.
+    let mut settings = vec![
+        ("sink.file.path", toml::Value::String(String::new())),
+        ("redaction.policy", toml::Value::String("off".to_owned())),
+    ];
     if common.log.is_none() {
         settings.push(("log.filter", toml::Value::String("warn".to_owned())));
     }

@@ -12,6 +12,7 @@ mod kafka;
 mod load;
 mod media;
 mod recordings;
+mod redaction;
 mod secret;
 mod spool;
 mod vonage;
@@ -28,6 +29,7 @@ pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
 pub use recordings::Recordings;
+pub use redaction::{KeysRule, PolicyRule, Redaction};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
 pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
@@ -67,6 +69,8 @@ pub struct Config {
     pub sentiment: Family,
     /// The threads that transcribe.
     pub inference: Inference,
+    /// What is taken out of transcripts.
+    pub redaction: Redaction,
     /// Where models are kept.
     pub models: Models,
     /// Where events go.
@@ -92,6 +96,7 @@ impl Default for Config {
             asr: family(crate::asr::BACKENDS[0].name()),
             sentiment: family(crate::sentiment::BACKENDS[0].name()),
             inference: Inference::default(),
+            redaction: Redaction::default(),
             models: Models::default(),
             sink: Sinks::default(),
             log: Log::default(),

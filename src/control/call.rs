@@ -17,6 +17,7 @@ use super::settings::Limits;
 use crate::event::body::LegEnded;
 use crate::event::call::{CallRecording, CallStarted, PausedSpan};
 use crate::event::{Author, Body, Event, Origin};
+use crate::redact::Keys;
 use crate::types::{ConversationId, LegId, Moment, Private, Speaker, WallTime};
 use crate::vonage::ncco::Ncco;
 use crate::vonage::rest_types::CreateCall;
@@ -124,6 +125,8 @@ pub(super) struct Call {
     pub(super) from_start: bool,
     /// When its record was published.
     pub(super) closed_at: Option<WallTime>,
+    /// Keys that webhooks told of, whoever pressed them.
+    pub(super) keys: Keys,
     /// What was answered to the webhook about this leg.
     pub(super) answer: Option<(LegId, Bytes)>,
     /// How often the flow's own socket was given back to the caller.
@@ -178,6 +181,7 @@ impl Call {
             others_pauses: Vec::new(),
             from_start: false,
             closed_at: None,
+            keys: Keys::default(),
             answer: None,
             reconnects: 0,
             outbound: None,

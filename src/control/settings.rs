@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::flow::Flow;
 use super::plan::MediaPass;
+use crate::redact::Policy;
 
 /// What the controller is told once.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Settings {
     /// Whether copies of recordings are kept, and then how far Vonage's clock and ours may
     /// differ.
     pub recordings: Option<Duration>,
+    /// What is taken out of what webhooks say, where a flow does not say otherwise.
+    pub redaction: Policy,
     /// Bounds.
     pub limits: Limits,
 }

@@ -203,7 +203,8 @@ pub struct CallUpdated {
     pub status: Option<String>,
     /// When.
     pub at: String,
-    /// The webhook as it came; without keys and words while capture is paused.
+    /// The webhook as it came, but for what is redacted: keys that are not to be published, and what is private
+    /// in words. Without keys and words while capture is paused.
     pub content: Map<String, Value>,
 }
 

@@ -7,6 +7,7 @@
 
 mod api;
 mod calls;
+mod private;
 mod recordings;
 mod security;
 #[path = "../gateway/support/mod.rs"]

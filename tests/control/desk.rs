@@ -13,7 +13,8 @@ use sidetone::control::{
 use sidetone::event::body::{Characteristics, LedgerAccount, LegEnded};
 use sidetone::event::call::{CallRecord, RecordingCopy};
 use sidetone::event::{Body, Event, schema};
-use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, Speaker, WallTime};
+use sidetone::redact::Policy;
+use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, RedactionTerms, Speaker, WallTime};
 use sidetone::vonage::media_token::MediaKeys;
 use sidetone::vonage::ncco::{Endpoint, Ncco, Phone};
 use sidetone::vonage::rest_types::{self, CallCreated, CreateCall};
@@ -54,6 +55,7 @@ pub fn flow(target: Target) -> Flow {
         record: false,
         target,
         listen: Listen::Separate,
+        redaction: RedactionTerms::default(),
         from: None,
         ring_s: 30,
         unreached: "Nobody can take your call now.".into(),
@@ -136,6 +138,7 @@ impl Desk {
             source: "/sidetone/test".into(),
             has_api,
             recordings,
+            redaction: Policy::default(),
             limits,
         };
         let mut given = 0;

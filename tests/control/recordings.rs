@@ -81,7 +81,7 @@ fn a_recording_is_kept_with_its_pauses_and_the_record_waits_for_it() {
         end: Some(wall(desk.now)),
         paused,
     };
-    assert_eq!(desk.keeps, [keep.clone()]);
+    assert_eq!(desk.keeps, std::slice::from_ref(&keep));
     desk.status(None, CALLER, CON, "completed");
     desk.pass_s(10);
     assert_eq!((desk.count("record"), told(&desk)[0].copy.clone()), (0, None), "the copy is awaited");

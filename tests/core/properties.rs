@@ -359,6 +359,7 @@ fn reply(id: SegmentId, kind: SegmentKind, outcome: Result<Transcript, Fault>) -
         id,
         kind,
         outcome,
+        entities: Vec::new(),
         sentiment: None,
         asr: "test",
         scorer: None,
