@@ -145,7 +145,7 @@ pub struct CallRecording {
     pub paused: Vec<PausedSpan>,
     /// What became of our own copy; none where none is kept, and until it is known: then the
     /// event comes once more.
-    pub copy: Option<RecordingCopy>,
+    pub copy: Option<Box<RecordingCopy>>,
 }
 
 /// Our copy of a recording, silent where capture was paused.

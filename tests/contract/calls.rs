@@ -25,7 +25,7 @@ pub(crate) fn examples() -> Vec<Body> {
         end: Some(at(50)),
         size: Some(3_136_044),
         paused: vec![paused()],
-        copy: Some(RecordingCopy {
+        copy: Some(Box::new(RecordingCopy {
             kept: true,
             reason: None,
             path: Some("CON-42_rec-1.wav".into()),
@@ -33,7 +33,7 @@ pub(crate) fn examples() -> Vec<Body> {
             sha256: Some("9d2ddf3aa912e99915026c498da75aebbe8ff7e2d2f40bb8a7c1c3d939dac586".into()),
             muted: Some(1),
             muted_ms: Some(14_000),
-        }),
+        })),
     };
     vec![
         Body::CallStarted(CallStarted {

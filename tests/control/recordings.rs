@@ -88,8 +88,8 @@ fn a_recording_is_kept_with_its_pauses_and_the_record_waits_for_it() {
     assert!(desk.copied(&keep, kept()));
     assert!(!desk.copied(&keep, kept()), "said twice");
     desk.pass_s(3);
-    assert_eq!(told(&desk).iter().map(|told| told.copy.clone()).collect::<Vec<_>>(), [None, Some(kept())]);
-    assert_eq!(desk.record().recordings[0].copy, Some(kept()));
+    assert_eq!(told(&desk).iter().map(|told| told.copy.as_deref()).collect::<Vec<_>>(), [None, Some(&kept())]);
+    assert_eq!(desk.record().recordings[0].copy.as_deref(), Some(&kept()));
     desk.pass_s(700);
     desk.assert_forgotten();
 }

@@ -64,10 +64,12 @@ fn refusal(file: &[u8], muting: Muting) -> Unfit {
     passed(file, muting, &[7]).unwrap_err()
 }
 
+/// Stretches in ms, the guard, and what is silent then.
+type Row = (&'static [(i64, Option<i64>)], u64, &'static [(usize, usize)]);
+
 #[test]
 fn stretches_are_silent_with_their_guard_and_nothing_else_is() {
-    // Stretches in ms, guard, what is silent of 1000 ms.
-    let table: [(&[(i64, Option<i64>)], u64, &[(usize, usize)]); 11] = [
+    let table: [Row; 11] = [
         (&[(100, Some(200))], 0, &[(100, 200)]),
         (&[(100, Some(200))], 50, &[(50, 250)]),
         (&[(10, Some(20))], 50, &[(0, 70)]),

@@ -43,7 +43,7 @@ impl Centre {
             end: end.map(|at| at.to_string()),
             size: recorded.size.get().and_then(|size| size.as_u64()),
             paused: pauses.iter().map(PausedSpan::from).collect(),
-            copy: refused.flatten().map(RecordingCopy::refused),
+            copy: refused.flatten().map(|reason| Box::new(RecordingCopy::refused(reason))),
         };
         if call.recordings.len() < self.settings.limits.items_max {
             call.recordings.push(body.clone());
@@ -83,7 +83,7 @@ impl Centre {
             let Some(asked) = call.recordings.iter_mut().find(|asked| asked.url == url && asked.copy.is_none()) else {
                 return;
             };
-            asked.copy = Some(copy);
+            asked.copy = Some(Box::new(copy));
             let body = asked.clone();
             call.copying = call.copying.saturating_sub(1);
             centre.emit(now, call, Body::CallRecording(body));
