@@ -39,7 +39,7 @@ fn audios(rate: Rate) -> [(&'static str, Vec<i16>); 2] {
 
 fn factory(name: &str) -> vad::Factory {
     let backend = vad::find(name).unwrap_or_else(|error| panic!("{error}"));
-    backend.build(&toml::Table::new()).unwrap_or_else(|error| panic!("{error}"))
+    backend.build(&toml::Table::new(), &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn detectors(criterion: &mut Criterion) {

@@ -50,10 +50,10 @@
 //! # Who may look at whom
 //!
 //! `types ← audio ← call → vad (trait), event, redact`; `types ← vonage ← control → event, redact`; a
-//! backend in [`vad`], [`asr`], [`sentiment`] or [`sink`] sees [`types`] and its own
-//! third-party crate, never another backend; [`inference`] sees the traits of asr and
-//! sentiment; [`server`] sees call, control, inference, publish; [`app`] sees all;
-//! `main → cli → app`. `tests/tidy.rs` enforces it.
+//! backend in [`vad`], [`asr`], [`sentiment`] or [`sink`] sees [`types`], [`onnx`] and its
+//! own third-party crate, and another backend only through its family's list;
+//! [`inference`] sees the traits of asr and sentiment; [`server`] sees call, control,
+//! inference, publish; [`app`] sees all; `main → cli → app`. `tests/tidy.rs` enforces it.
 //!
 //! Pure, that is without task, socket, clock, lock, channel or random number:
 //! [`types`], [`audio`], [`call`], [`control`], [`event`], [`redact`], and [`vonage`] but for its REST

@@ -125,8 +125,8 @@ fn nobody_looks_up() {
     for (place, may) in [
         ("types", &[][..]),
         ("audio", &["types"]),
-        ("vad", &["types"]),
-        ("sentiment", &["types"]),
+        ("vad", &["types", "onnx"]),
+        ("sentiment", &["types", "onnx"]),
         ("asr", &["types", "models", "onnx"]),
         ("event", &["types"]),
         ("redact", &["types"]),
@@ -162,7 +162,7 @@ fn foreign_crates_have_one_door_each() {
     let sources = sources();
     for (name, door) in [
         ("rdkafka::", &["sink/kafka"][..]),
-        ("ort::", &["onnx", "asr/moonshine"]),
+        ("ort::", &["onnx", "asr/moonshine", "vad/silero", "sentiment/neural"]),
         ("webrtc_vad::", &["vad/webrtc"]),
         ("earshot::", &["vad/neural"]),
         ("vader_parity::", &["sentiment/lexicon"]),

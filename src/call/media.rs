@@ -22,6 +22,7 @@ use super::config::Endpointing;
 use super::endpointer::{Endpointer, Step};
 use super::reorder::{Answer, Pending};
 use super::segmenter::{Open, Segmenter};
+use super::trend::Trend;
 use super::{Call, Output};
 
 /// Samples in the largest incoming frame: 20 ms at 24 kHz.
@@ -109,6 +110,7 @@ pub(super) struct Tally {
     pub(super) dtmf: u64,
     power_sum: f64,
     power_samples: u64,
+    pub(super) trend: Trend,
 }
 
 impl Tally {
@@ -384,6 +386,9 @@ impl Call {
                     let event = self.final_event(now, segment, transcript, &reply);
                     self.ledger.transcribed += segment.received;
                     self.tally.finals += 1;
+                    if let Some(sentiment) = &reply.sentiment {
+                        self.tally.trend.add(segment.start.ms(), segment.end.ms(), sentiment.compound);
+                    }
                     self.tally.words += transcript.text.0.split_whitespace().count() as u64;
                     self.emit(now, Body::TranscriptFinal(event));
                     return;

@@ -36,6 +36,7 @@ mod playback;
 mod reorder;
 mod segmenter;
 mod speak;
+mod trend;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -490,6 +491,7 @@ impl Call {
                 speech_dbfs: tally.speech_dbfs(),
                 dtmf: tally.dtmf,
             },
+            sentiment: tally.trend.of(position_ms),
         }
     }
 

@@ -6,7 +6,6 @@ mod conformance;
 mod console;
 mod demo;
 mod eval;
-mod eval_redaction;
 mod events;
 mod kafka;
 mod models;
@@ -62,7 +61,7 @@ enum Command {
     Simulate(simulate::Options),
     /// Transcribe WAV files through the same pipeline, as fast as the machine allows
     Transcribe(transcribe::Options),
-    /// Measure word error rates on recordings with known words
+    /// Measure transcribers, detectors and scorers on recordings and texts of which the truth is known
     Eval(eval::Options),
     /// List, fetch or verify models
     #[command(subcommand)]

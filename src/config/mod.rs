@@ -241,7 +241,7 @@ impl Default for EndpointingSection {
 }
 
 /// A family of backends: which one, and a table of settings for any of them.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Family {
     /// Name of the backend in use; `sidetone backends` lists them.
     #[serde(default)]
@@ -249,6 +249,14 @@ pub struct Family {
     /// Settings by backend name.
     #[serde(flatten)]
     pub tables: BTreeMap<String, toml::Value>,
+}
+
+/// Shows which backends have a table, and not what is in it: that may be a secret.
+impl std::fmt::Debug for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tables: Vec<_> = self.tables.keys().collect();
+        f.debug_struct("Family").field("backend", &self.backend).field("tables", &tables).finish()
+    }
 }
 
 impl Family {

@@ -454,6 +454,28 @@ pub struct LegEnded {
     pub ledger: LedgerAccount,
     /// What the call was like on this leg, from voice activity alone.
     pub characteristics: Characteristics,
+    /// How the sentiment of the leg's texts went; `null` where none was scored.
+    pub sentiment: Option<SentimentTrend>,
+}
+
+/// How sentiment went over a leg. Every text counts by the length of its speech.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SentimentTrend {
+    /// Mean compound score, −1 (worst) to 1 (best).
+    pub compound: f32,
+    /// Speech whose text has a score, as a duration in ms.
+    pub scored_ms: u64,
+    /// The same of each quarter of the leg's audio, first to last: always four.
+    pub quarters: Vec<SentimentQuarter>,
+}
+
+/// A quarter of a leg, in a [`SentimentTrend`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SentimentQuarter {
+    /// Mean compound score, −1 (worst) to 1 (best); `null` where nothing was scored.
+    pub compound: Option<f32>,
+    /// Speech whose text has a score, as a duration in ms.
+    pub scored_ms: u64,
 }
 
 /// The audio ledger: `received = transcribed + silent + paused + the sum of dropped`, to the sample.

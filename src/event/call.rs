@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::body::{LedgerAccount, kind};
+use super::body::{LedgerAccount, SentimentTrend, kind};
 
 kind!(CallStarted, "call.started.v1", Durable, Call, "A call came in, or one of ours went out.");
 kind!(CallAnswered, "call.answered.v1", Durable, Call, "A participant answered.");
@@ -145,6 +145,8 @@ pub struct CallRecording {
     pub paused: Vec<PausedSpan>,
     /// What became of our own copy; none where none is kept, and until it is known: then the
     /// event comes once more.
+    // Younger than the type: records without it are there.
+    #[serde(default)]
     pub copy: Option<Box<RecordingCopy>>,
 }
 
@@ -329,4 +331,6 @@ pub struct RecordLeg {
     pub ledger: Option<LedgerAccount>,
     /// Transcripts published.
     pub finals: u64,
+    /// How the sentiment of its texts went; `null` where none was scored.
+    pub sentiment: Option<SentimentTrend>,
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use sidetone::event::body::{
     CapturePaused, CaptureResumed, Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted,
-    PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentScore, SpeechEnded, SpeechStarted, TimedBy, TimedWord,
-    Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
+    PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentQuarter, SentimentScore, SentimentTrend, SpeechEnded,
+    SpeechStarted, TimedBy, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
 };
 use sidetone::event::loss::{self, GatewayLoss};
 use sidetone::event::{Author, Body, Event, Origin, schema};
@@ -136,6 +136,13 @@ fn examples() -> Vec<Body> {
                 speech_dbfs: Some(-22.5),
                 dtmf: 1,
             },
+            sentiment: Some(SentimentTrend {
+                compound: -0.25,
+                scored_ms: 2_760,
+                quarters: [(Some(-0.25), 860), (Some(-0.25), 1_500), (Some(-0.25), 400), (None, 0)]
+                    .map(|(compound, scored_ms)| SentimentQuarter { compound, scored_ms })
+                    .into(),
+            }),
         }),
     ]
 }
@@ -237,6 +244,20 @@ fn what_was_written_is_read_again_byte_for_byte() {
         Event::from_structured(unknown.as_bytes()).unwrap_err().to_string(),
         "events of type \"x.v1\" are not known to this version"
     );
+}
+
+#[test]
+fn a_recording_from_before_there_were_copies_fits_its_schema_and_is_read_as_having_none() {
+    let written = events().into_iter().map(|event| String::from_utf8(event.to_structured()).unwrap());
+    let line = written.into_iter().find(|line| line.contains("\"call.recording.v1\"")).unwrap();
+    let mut old: Value = serde_json::from_str(&line).unwrap();
+    old["data"].as_object_mut().unwrap().shift_remove("copy").unwrap();
+    let described = schema::all().into_iter().find(|described| described.kind == "call.recording.v1").unwrap();
+    assert!(jsonschema::validator_for(&described.schema).unwrap().is_valid(&old["data"]));
+    match Event::from_structured(old.to_string().as_bytes()).unwrap().body {
+        Body::CallRecording(read) => assert_eq!(read.copy, None),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

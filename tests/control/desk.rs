@@ -511,5 +511,5 @@ pub fn ended(reason: &str, complete: bool) -> LegEnded {
         speech_dbfs: None,
         dtmf: 0,
     };
-    LegEnded { reason: reason.into(), complete, end_ms: 20, ledger, characteristics }
+    LegEnded { reason: reason.into(), complete, end_ms: 20, ledger, characteristics, sentiment: None }
 }

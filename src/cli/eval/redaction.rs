@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{Done, Failure};
+use super::super::{Done, Failure};
 use crate::eval::redaction::{Counts, Score, Utterance, judge, parse};
 use crate::redact::Policy;
 use crate::types::RedactionMode;
