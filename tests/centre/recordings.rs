@@ -82,7 +82,11 @@ async fn the_copy_is_silent_where_the_call_was_paused_and_nowhere_else() {
     let platform = platform.await;
     let mut watch = Follower::connect(world.address(), "").await;
     let (script, voices) = stage();
-    let running = tokio::spawn(async move { platform.run(&script, &voices).await });
+    // It is there until the copy is: recordings are fetched when the call is over.
+    let running = tokio::spawn(async move {
+        platform.run(&script, &voices).await;
+        platform
+    });
     let id = loop {
         let event = within("the caller's key", watch.next()).await.unwrap().json();
         if kind(&event) == "dtmf.v1" {
@@ -99,8 +103,9 @@ async fn the_copy_is_silent_where_the_call_was_paused_and_nowhere_else() {
     // How long it is paused is part of the story: the card is read out meanwhile.
     tokio::time::sleep(Duration::from_millis((CARD_MS.end - KEY_MS) as u64 + 1_500)).await;
     post("resume").await;
+    let platform = within("the platform", running).await.unwrap();
     let record = watch.wait("call.record.v1", &id).await;
-    within("the platform", running).await.unwrap();
+    drop(platform);
     let metric = world.gateway.metric("sidetone_recordings_total{outcome=\"kept\"}").await;
     let (events, _) = world.published().await;
 
