@@ -307,11 +307,13 @@ fn summary(report: &Report) -> String {
         "driver   {:.1} µs a frame, {:.1} of it sending",
         report.driver.us_a_frame, report.driver.wheel_us_a_frame
     ));
+    let shed = &report.shed;
+    // Where none has any, none was asked for.
+    let sentiment = if shed.finals_with_sentiment > 0 { shed.finals_without_sentiment } else { 0 };
+    let segments = sum(&shed.segments);
     lines.push(format!(
-        "shed     {} partials, sentiment of {} finals, {} segments",
-        report.shed.partials,
-        report.shed.sentiment,
-        sum(&report.shed.segments)
+        "shed     {} partials, sentiment of {sentiment} finals; {segments} segments without text",
+        shed.partials
     ));
     lines.extend(report.phases.iter().map(phase));
     lines.extend(report.remarks.iter().map(|remark| format!("         {remark}")));

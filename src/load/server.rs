@@ -70,10 +70,8 @@ pub fn configuration(
     }
     config.log.filter = "error,sidetone::cli::serve=info".to_owned();
     config.log.format = crate::config::LogFormat::Json;
-    if let Ok(dir) = std::path::absolute(&config.models.dir)
-        .map_err(drop)
-        .and_then(|dir| if config.models.dir.as_os_str().is_empty() { Err(()) } else { Ok(dir) })
-    {
+    // It runs in a folder of its own.
+    if let Ok(dir) = std::path::absolute(&config.models.dir) {
         config.models.dir = dir;
     }
     if transcriber == Transcriber::None {
@@ -140,7 +138,11 @@ impl Server {
             // Its log ended, so it did or will.
             Ok(Err(_)) => return Err(server.failed_to_start().await),
             Err(_) => {
-                return Err(format!("the gateway did not listen within {} s\n{}", START.as_secs(), server.last_words()));
+                return Err(format!(
+                    "the gateway did not listen within {} s\n{}",
+                    START.as_secs(),
+                    server.last_words()
+                ));
             }
         }
         while !is_ready(server.address).await {
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_configuration_is_the_users_but_for_the_run() {
-        let mut user = Config::default();
+        let mut user = crate::config::load(&Source::default()).unwrap();
         user.endpointing.hangover_ms = 700;
         user.server.listen = SocketAddr::from(([0, 0, 0, 0], 80));
         user.media.vonage = true;

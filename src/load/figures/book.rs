@@ -152,7 +152,11 @@ impl Book {
     pub fn heard(&mut self, heard: Heard) {
         match heard {
             Heard::Final(text) => {
-                let counted = if text.sentiment { &mut self.shed.with_sentiment } else { &mut self.shed.sentiment };
+                let counted = if text.sentiment {
+                    &mut self.shed.finals_with_sentiment
+                } else {
+                    &mut self.shed.finals_without_sentiment
+                };
                 *counted += 1;
                 if self.finals.len() < FINALS_MAX {
                     self.finals.push(text);
@@ -190,7 +194,10 @@ impl Book {
     /// Finals heard so far, and the delay of the newest as the gateway has it, in ms.
     #[must_use]
     pub fn finals(&self) -> (u64, Option<f32>) {
-        (self.shed.sentiment + self.shed.with_sentiment, self.finals.last().map(|text| text.timing.total_ms))
+        (
+            self.shed.finals_without_sentiment + self.shed.finals_with_sentiment,
+            self.finals.last().map(|text| text.timing.total_ms),
+        )
     }
 
     /// From when the last sample of speech was due until the final was here, and when that
@@ -458,7 +465,7 @@ impl Book {
         let mut remarks = Vec::new();
         if frames.late_driver as f64 > frames.sent as f64 * DRIVER_LATE_SHARE {
             remarks.push(format!(
-                "the driver itself sent {} of {} frames more than {FRAME_MS} ms late: it is at its own limit",
+                "the driver itself sent {} of {} frames more than {FRAME_MS} ms late: its core is busy, or it is at its limit",
                 frames.late_driver, frames.sent
             ));
         }
@@ -481,4 +488,158 @@ fn spread(delays: &[(u64, bool)]) -> Spread {
     let mut histogram = micros();
     delays.iter().for_each(|(delay, _)| note(&mut histogram, *delay));
     Spread::of(&histogram)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::body::{Characteristics, LedgerAccount};
+    use crate::load::figures::Timing;
+    use crate::load::plan::Pattern;
+
+    fn book() -> Book {
+        Book::new(Terms { rate: Rate::Hz16000, within: Duration::from_secs(3) }, 8)
+    }
+
+    /// A leg of `frames` frames whose audio began `before_ms` after it connected.
+    fn ended(frames: u64, before_ms: u64, complete: bool) -> Box<LegEnded> {
+        let received = frames * 320;
+        Box::new(LegEnded {
+            reason: "hangup".to_owned(),
+            complete,
+            end_ms: before_ms + frames * 20,
+            ledger: LedgerAccount {
+                rate_hz: 16_000,
+                received,
+                transcribed: 320,
+                silent: received - 320,
+                paused: 0,
+                dropped: BTreeMap::new(),
+            },
+            characteristics: Characteristics {
+                audio_ms: frames * 20,
+                speech_ms: 20,
+                gap_ms: 0,
+                segments: 1,
+                finals: 1,
+                dropped: 0,
+                partials_shed: 2,
+                words: 1,
+                words_per_minute: None,
+                speech_dbfs: None,
+                dtmf: 0,
+            },
+        })
+    }
+
+    fn played(leg: u32, frames: u64) -> LegPlayed {
+        LegPlayed { leg, first_due: Duration::from_millis(1_000), due: frames, sent: frames, fate: Fate::Played }
+    }
+
+    fn text(leg: u32, arrived_ms: u64, end_ms: u64) -> HeardFinal {
+        let timing = Timing { endpoint_ms: 500.0, queue_ms: 1.0, decode_ms: 99.0, total_ms: 600.0 };
+        let arrived = Duration::from_millis(arrived_ms);
+        HeardFinal { leg, arrived, delivery_us: 2_000, end_ms, sentiment: true, timing }
+    }
+
+    fn whole(book: Book, problems: Vec<String>) -> Report {
+        let plan = Plan::new(Pattern::Steady, 2, Duration::from_secs(10), 1);
+        let sent = [Sent { legs: 2, frames: 100, ..Sent::default() }; 10];
+        let (lag, held) = (micros(), micros());
+        let asked = Asked { within_ms: 3_000, ..Asked::default() };
+        book.report(&plan, asked, Machine::default(), &sent, (&lag, &held), &Costs::default(), problems)
+    }
+
+    #[test]
+    fn a_delay_counts_from_when_the_speech_was_due_not_from_when_it_was_read() {
+        let mut book = book();
+        book.connected(0);
+        book.played(played(0, 400));
+        // The gateway came to read the leg 300 ms late, and says nothing of it.
+        book.heard(Heard::Ended { leg: 0, body: ended(400, 300, true) });
+        // Its audio ends at 2,300 ms of the call: the frame before was due 1,980 ms after the first.
+        let (delay, due) = book.delay(&text(0, 3_900, 2_300));
+        assert_eq!((due.as_millis(), delay.as_millis()), (1_000 + 1_980 - 500, 3_900 - 2_480));
+        // Without the leg's account there are the gateway's own figures.
+        assert_eq!(book.delay(&text(1, 3_900, 2_300)).0.as_millis(), 602);
+    }
+
+    #[test]
+    fn what_is_whole_is_complete_and_sustained() {
+        let mut book = book();
+        for leg in 0..2 {
+            book.connected(leg);
+            book.played(played(leg, 400));
+            book.heard(Heard::Final(text(leg, 3_500, 2_000)));
+            book.heard(Heard::Ended { leg, body: ended(400, 0, true) });
+        }
+        let report = whole(book, Vec::new());
+        assert_eq!((report.complete, report.legs.sustained, report.ledger.accounted), (true, 2, true), "{report:?}");
+        assert_eq!((report.ledger.sent, report.ledger.received), (256_000, 256_000));
+        assert_eq!((report.shed.partials, report.shed.finals_with_sentiment, report.latency.total.count), (4, 2, 2));
+        assert_eq!(report.seconds.iter().map(|second| second.finals).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_costs_the_leg_or_the_run() {
+        type Change = fn(&mut Book);
+        let cases: [(&str, Change, bool, u64); 6] = [
+            ("samples", |book| book.heard(Heard::Ended { leg: 1, body: ended(399, 0, true) }), false, 1),
+            ("account", |_| {}, false, 1),
+            ("lost speech", |book| book.heard(Heard::Ended { leg: 1, body: ended(400, 0, false) }), true, 1),
+            (
+                "late final",
+                |book| {
+                    book.heard(Heard::Ended { leg: 1, body: ended(400, 0, true) });
+                    book.heard(Heard::Final(text(1, 9_000, 2_000)));
+                },
+                true,
+                1,
+            ),
+            (
+                "refused",
+                |book| {
+                    book.heard(Heard::Ended { leg: 1, body: ended(400, 0, true) });
+                    book.refused(Duration::from_secs(1), "HTTP 503".to_owned());
+                },
+                false,
+                2,
+            ),
+            (
+                "cut",
+                |book| {
+                    book.heard(Heard::Ended { leg: 1, body: ended(400, 0, true) });
+                    book.connected(2);
+                    book.played(LegPlayed { fate: Fate::Cut("connection lost".to_owned()), ..played(2, 10) });
+                    book.heard(Heard::Ended { leg: 2, body: ended(10, 0, true) });
+                },
+                false,
+                2,
+            ),
+        ];
+        for (what, change, complete, sustained) in cases {
+            let mut book = book();
+            for leg in 0..2 {
+                book.connected(leg);
+                book.played(played(leg, 400));
+            }
+            book.heard(Heard::Ended { leg: 0, body: ended(400, 0, true) });
+            change(&mut book);
+            let report = whole(book, Vec::new());
+            assert_eq!(
+                (report.complete, report.legs.sustained),
+                (complete, sustained),
+                "{what}: {:?}",
+                report.problems
+            );
+            assert!(complete || !report.problems.is_empty(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_ends_early_says_so_first() {
+        let report = whole(book(), vec!["the gateway ended".to_owned()]);
+        assert_eq!(report.problems, ["the gateway ended", "2 legs were never dialled"]);
+        assert!(!report.complete && !report.ledger.accounted);
+    }
 }

@@ -260,7 +260,7 @@ fn accounts(report: &Report, html: &mut String) {
     };
     let mut rows = vec![
         vec!["partials asked for and not delivered".to_owned(), thousands(report.shed.partials as i64)],
-        vec!["finals without sentiment".to_owned(), thousands(report.shed.sentiment as i64)],
+        vec!["finals without sentiment".to_owned(), thousands(report.shed.finals_without_sentiment as i64)],
     ];
     rows.extend(counted("segments without text", &report.shed.segments));
     rows.extend(counted("legs refused", &report.legs.refused));
@@ -298,7 +298,7 @@ mod tests {
         well_formed(&html);
         assert_eq!((html.matches("<figure>").count(), html.matches("<svg ").count()), (8, 8));
         assert_eq!(html.matches("<h2>").count(), 4);
-        for foreign in ["<script", "http://", "https://", "@import", "url(", "<img", "<link", "NaN", "inf"] {
+        for foreign in ["<script", "http://", "https://", "@import", "url(", "<img", "<link", "NaN", ">inf"] {
             let page = html.replace("ws://127.0.0.1:1", "");
             assert!(!page.contains(foreign), "{foreign} is in the page");
         }

@@ -230,9 +230,9 @@ pub struct Shed {
     /// Partial results asked for and not delivered.
     pub partials: u64,
     /// Finals without sentiment.
-    pub sentiment: u64,
+    pub finals_without_sentiment: u64,
     /// Finals with sentiment.
-    pub with_sentiment: u64,
+    pub finals_with_sentiment: u64,
     /// Segments without a transcript, by reason.
     pub segments: BTreeMap<String, u64>,
 }
