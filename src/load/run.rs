@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(900);
 /// Looks in vain, with no leg left, after which the gateway is taken for gone.
 const VAIN_MAX: u32 = 3;
 
+/// From the end of a killed gateway's sockets to its own.
+const ENDING: Duration = Duration::from_millis(200);
+
 /// Longest wait for a leg's account after all hung up, while others come.
 const QUIET: Duration = Duration::from_secs(20);
 
@@ -318,7 +321,7 @@ impl<'a> Course<'a> {
                     problem = driven.gone(&live);
                     if !streaming && problem.is_none() {
                         // A gateway that is killed ends its streams a moment before itself.
-                        sleep(Duration::from_millis(200)).await;
+                        sleep(ENDING).await;
                         problem = driven.gone(&live).or_else(|| Some("the gateway's event stream ended during the run".to_owned()));
                     }
                 }
@@ -326,6 +329,12 @@ impl<'a> Course<'a> {
                     problem = Some(format!("stopped after {:.0} s, as was asked", self.start.elapsed().as_secs_f64()));
                 }
             }
+        }
+        let last = self.plan.dials.iter().map(|dial| dial.until).max().unwrap_or_default();
+        if problem.is_none() && live.cut.load(Ordering::Relaxed) > 0 && self.start.elapsed() < last {
+            sleep(ENDING).await;
+            let gone = driven.gone(&live);
+            problem = gone.or_else(|| Some("the gateway cut every leg during the run".to_owned()));
         }
         if problem.is_some() {
             dialling.abort();

@@ -144,7 +144,7 @@ async fn arguments_that_are_none_are_named() {
         (&["--speech", "nowhere.wav"], 1, "sidetone: nowhere.wav: "),
         (&["--speech", "quiet.wav"], 1, "sidetone: quiet.wav: "),
         (&["--html", "no/where.html"], 1, "sidetone: --html no/where.html: "),
-        (&["--pin", "0:4000"], 1, "cannot keep to core 4000"),
+        (&["--pin", "0:1000"], 1, "cannot keep to core 1000"),
     ] {
         // A port that nobody serves is not asked for what is refused before.
         let said = run(folder.path(), &[&["load"], arguments].concat()).await;
@@ -221,10 +221,9 @@ impl Loading {
     async fn ended(mut self) -> Said {
         let (mut out, mut err) = (self.0.stdout.take().unwrap(), self.0.stderr.take().unwrap());
         let all = tokio::task::spawn_blocking(move || {
-            let (mut texts, status) = ((String::new(), String::new()), self.0.wait().unwrap());
-            std::io::Read::read_to_string(&mut out, &mut texts.0).unwrap();
-            std::io::Read::read_to_string(&mut err, &mut texts.1).unwrap();
-            Said { code: status.code(), out: texts.0, err: texts.1 }
+            // What it says on standard error is short: it does not wait for us to read it.
+            let (said, complained) = (std::io::read_to_string(&mut out), std::io::read_to_string(&mut err));
+            Said { code: self.0.wait().unwrap().code(), out: said.unwrap(), err: complained.unwrap() }
         });
         within("the load to end", all).await.unwrap()
     }
@@ -238,11 +237,7 @@ async fn a_gateway_that_goes_away_leaves_a_partial_report() {
     let said = loading.ended().await;
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.starts_with("sidetone: the gateway"), "{}", said.err);
-    assert!(
-        said.err.contains("during the run") && said.err.contains("legs ended before their time: 4 × "),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("during the run") && said.err.contains("legs ended before their time: "), "{}", said.err);
     let report = report(&said);
     assert_eq!((number(&report, "/legs/connected"), sum(&report, "/legs/cut")), (4, 4), "{report}");
     assert_eq!(report["complete"], Value::Bool(false));
