@@ -52,8 +52,8 @@ fn step(most: f64) -> f64 {
     [1.0, 2.0, 5.0, 10.0].map(|times| times * ten).into_iter().find(|step| *step >= rough).unwrap_or(ten * 10.0)
 }
 
-/// One chart. `phases`: name and start in seconds.
-pub(super) fn chart(title: &str, unit: &str, lines: &[Line], phases: &[(&str, f64)]) -> String {
+/// One chart. `phases`: name, start and end in seconds; one too short for its name has none.
+pub(super) fn chart(title: &str, unit: &str, lines: &[Line], phases: &[(&str, f64, f64)]) -> String {
     let seconds = lines.iter().map(|line| line.values.len()).max().unwrap_or_default().max(2) - 1;
     let most = lines.iter().flat_map(|line| &line.values).flatten().fold(0.0_f64, |most, value| most.max(*value));
     let step_y = step(if most > 0.0 { most } else { 1.0 });
@@ -83,16 +83,15 @@ pub(super) fn chart(title: &str, unit: &str, lines: &[Line], phases: &[(&str, f6
             short(second)
         );
     }
-    for (name, from) in phases.iter().filter(|(_, from)| *from < seconds as f64) {
+    for (name, from, until) in phases.iter().filter(|(_, from, _)| *from < seconds as f64) {
         let at = x(*from);
         if *from > 0.0 {
-            let _ = write!(
-                svg,
-                "<line class=\"phase\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>",
-                HEIGHT - BOTTOM
-            );
+            let floor = HEIGHT - BOTTOM;
+            let _ = write!(svg, "<line class=\"phase\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{floor:.1}\"/>");
         }
-        let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"name\">{name}</text>", at + 4.0, TOP + 9.0);
+        if x(*until) - at > 8.0 * name.len() as f64 {
+            let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"name\">{name}</text>", at + 4.0, TOP + 9.0);
+        }
     }
     for line in lines {
         for stretch in stretches(&line.values) {
@@ -118,7 +117,7 @@ pub(super) fn chart(title: &str, unit: &str, lines: &[Line], phases: &[(&str, f6
     }
     svg.push_str("</svg>");
     let legend: String =
-        lines.iter().map(|line| format!("<span class=\"{}\">{}</span>", line.class, line.name)).collect();
+        lines.iter().rev().map(|line| format!("<span class=\"{}\">{}</span>", line.class, line.name)).collect();
     format!("<figure><figcaption>{title} <small>{unit}</small> {legend}</figcaption>{svg}</figure>\n")
 }
 
@@ -159,10 +158,15 @@ mod tests {
     #[test]
     fn a_hole_in_the_values_is_a_hole_in_the_line() {
         let line = |values| Line { name: "legs", class: "a", filled: false, values };
-        let whole = chart("Legs", "", &[line(vec![Some(1.0), Some(2.0), Some(3.0)])], &[("steady", 1.0)]);
+        let whole = chart(
+            "Legs",
+            "",
+            &[line(vec![Some(1.0), Some(2.0), Some(3.0)])],
+            &[("joining", 0.0, 0.1), ("steady", 1.0, 2.0)],
+        );
         assert_eq!(whole.matches("<polyline").count(), 1);
         assert!(whole.contains("points=\"52.0,120.7 381.0,65.3 710.0,10.0\""), "{whole}");
-        assert!(whole.contains(">steady</text>"));
+        assert!(whole.contains(">steady</text>") && !whole.contains("joining"), "{whole}");
         let holed = chart("Legs", "", &[line(vec![Some(1.0), None, Some(3.0), Some(2.0)])], &[]);
         assert_eq!((holed.matches("<polyline").count(), holed.matches("<circle").count()), (2, 1));
         let none = chart("Legs", "", &[line(Vec::new())], &[]);

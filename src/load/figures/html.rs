@@ -107,7 +107,7 @@ fn tiles(report: &Report, html: &mut String) {
 }
 
 fn charts(report: &Report, html: &mut String) {
-    let marks: Vec<_> = report.phases.iter().map(|phase| (phase.name, phase.from_s)).collect();
+    let marks: Vec<_> = report.phases.iter().map(|phase| (phase.name, phase.from_s, phase.until_s)).collect();
     let values = |value: &dyn Fn(&Second) -> Option<f64>| report.seconds.iter().map(value).collect::<Vec<_>>();
     let line = |name, class, filled, value: &dyn Fn(&Second) -> Option<f64>| Line {
         name,
@@ -298,7 +298,7 @@ mod tests {
         well_formed(&html);
         assert_eq!((html.matches("<figure>").count(), html.matches("<svg ").count()), (8, 8));
         assert_eq!(html.matches("<h2>").count(), 4);
-        for foreign in ["<script", "http://", "https://", "@import", "url(", "<img", "<link", "NaN", ">inf"] {
+        for foreign in ["<script", "http://", "https://", "@import", "url(", "<img", "<link", "NaN", ">inf<"] {
             let page = html.replace("ws://127.0.0.1:1", "");
             assert!(!page.contains(foreign), "{foreign} is in the page");
         }
