@@ -267,7 +267,7 @@ impl Book {
         let frames = self.frames(sent, lag, held);
         let ledger = self.ledger();
         self.figures.peak = rows.iter().map(|row| row.legs).max().unwrap_or_default();
-        self.figures.sustained = self.legs.iter().filter(|page| self.is_sustained(page)).count() as u64;
+        self.figures.sustained = self.legs.iter().filter(|page| self.is_sustained(page, plan)).count() as u64;
         let of_driver = |total: f64| if frames.sent > 0 { total / frames.sent as f64 } else { 0.0 };
         let driver = Driver { us_a_frame: of_driver(costs.driver_us), wheel_us_a_frame: of_driver(costs.wheel_us) };
         let server = self.server(phases.get(plan.main), costs);
@@ -293,10 +293,13 @@ impl Book {
         }
     }
 
-    fn is_sustained(&self, page: &Page) -> bool {
+    fn is_sustained(&self, page: &Page, plan: &Plan) -> bool {
         let (Some(played), Some(ended)) = (&page.played, &page.ended) else { return false };
+        // One that was let in so late that it played a part of its time only was not there.
+        let planned = plan.dials.get(played.leg as usize).map_or(Duration::ZERO, |dial| dial.until - dial.at);
+        let there = Duration::from_millis(played.due * FRAME_MS) + self.terms.within >= planned;
         let whole = ended.ledger.received == played.sent * self.terms.rate.frame_samples() as u64 && ended.complete;
-        played.fate == Fate::Played && played.sent == played.due && whole && !page.slow
+        played.fate == Fate::Played && played.sent == played.due && there && whole && !page.slow
     }
 
     /// A row for each second, from what the thread sent and the looks before and after.
@@ -479,7 +482,10 @@ impl Book {
         }
         if ledger.legs > 0 && self.figures.sustained < self.figures.connected {
             let few = self.figures.connected - self.figures.sustained;
-            remarks.push(format!("{few} legs were cut, lost speech, or had a final later than {} ms", asked.within_ms));
+            remarks.push(format!(
+                "{few} legs were cut, came late, lost speech, or had a final later than {} ms",
+                asked.within_ms
+            ));
         }
         remarks
     }
@@ -584,7 +590,7 @@ mod tests {
     #[test]
     fn each_thing_that_is_wrong_costs_the_leg_or_the_run() {
         type Change = fn(&mut Book);
-        let cases: [(&str, Change, bool, u64); 6] = [
+        let cases: [(&str, Change, bool, u64); 7] = [
             ("samples", |book| book.heard(Heard::Ended { leg: 1, body: ended(399, 0, true) }), false, 1),
             ("account", |_| {}, false, 1),
             ("lost speech", |book| book.heard(Heard::Ended { leg: 1, body: ended(400, 0, false) }), true, 1),
@@ -593,6 +599,15 @@ mod tests {
                 |book| {
                     book.heard(Heard::Ended { leg: 1, body: ended(400, 0, true) });
                     book.heard(Heard::Final(text(1, 9_000, 2_000)));
+                },
+                true,
+                1,
+            ),
+            (
+                "let in late",
+                |book| {
+                    book.heard(Heard::Ended { leg: 1, body: ended(100, 0, true) });
+                    book.played(played(1, 100));
                 },
                 true,
                 1,

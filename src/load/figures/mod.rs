@@ -160,7 +160,8 @@ pub struct Legs {
     pub cut: BTreeMap<String, u64>,
     /// Played to their end.
     pub played: u64,
-    /// Played to their end, with every sample received, nothing lost, and every final in time.
+    /// Played from their beginning to their end, with every sample received, nothing lost, and
+    /// every final in time.
     pub sustained: u64,
 }
 
