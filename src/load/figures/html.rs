@@ -303,7 +303,7 @@ mod tests {
             assert!(!page.contains(foreign), "{foreign} is in the page");
         }
         for told in [
-            "1,234",
+            "12,340",
             "legs sustained",
             "Where every sample went",
             "legs refused: HTTP 503 &lt;legs_max&gt;",
