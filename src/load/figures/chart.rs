@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 200.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 10.0;
+const RIGHT: f64 = 18.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 
@@ -165,7 +165,7 @@ mod tests {
             &[("joining", 0.0, 0.1), ("steady", 1.0, 2.0)],
         );
         assert_eq!(whole.matches("<polyline").count(), 1);
-        assert!(whole.contains("points=\"52.0,120.7 381.0,65.3 710.0,10.0\""), "{whole}");
+        assert!(whole.contains("points=\"52.0,120.7 377.0,65.3 702.0,10.0\""), "{whole}");
         assert!(whole.contains(">steady</text>") && !whole.contains("joining"), "{whole}");
         let holed = chart("Legs", "", &[line(vec![Some(1.0), None, Some(3.0), Some(2.0)])], &[]);
         assert_eq!((holed.matches("<polyline").count(), holed.matches("<circle").count()), (2, 1));
