@@ -18,7 +18,7 @@ use sidetone::vad;
 #[path = "demo_audio.rs"]
 mod demo_audio;
 
-const DETECTORS: [&str; 2] = ["webrtc", "neural"];
+const DETECTORS: [&str; 3] = ["webrtc", "neural", "cascade"];
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -39,7 +39,7 @@ fn audios(rate: Rate) -> [(&'static str, Vec<i16>); 2] {
 
 fn factory(name: &str) -> vad::Factory {
     let backend = vad::find(name).unwrap_or_else(|error| panic!("{error}"));
-    backend.build(&toml::Table::new()).unwrap_or_else(|error| panic!("{error}"))
+    backend.build(&toml::Table::new(), &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn detectors(criterion: &mut Criterion) {
@@ -151,6 +151,7 @@ fn answer(segment: &Segment) -> Reply {
         id: segment.id,
         kind: segment.kind,
         outcome: Ok(Transcript { text, language: "en", ..Transcript::default() }),
+        entities: Vec::new(),
         sentiment: None,
         asr: "none",
         scorer: None,

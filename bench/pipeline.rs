@@ -17,7 +17,9 @@ use sidetone::call::{BackendNames, Call, CallParts, Input, Output, Terms, wire};
 use sidetone::config::{self, Config, Source};
 use sidetone::inference::{BufferPool, Engines, Readiness};
 use sidetone::types::rate::{FRAME_MS, PIPELINE_HZ};
-use sidetone::types::{ConversationId, Fault, LegId, Moment, Rate, Reply, Segment, SegmentKind, Speaker, WallTime};
+use sidetone::types::{
+    ConversationId, Fault, LegId, Moment, Rate, RedactionTerms, Reply, Segment, SegmentKind, Speaker, WallTime,
+};
 use tokio::sync::mpsc;
 
 #[path = "demo_audio.rs"]
@@ -154,8 +156,9 @@ fn whole(config: &Config, engines: &Engines, parties: &[Vec<i16>], expected: usi
     let took = Took::by(|| {
         for samples in parties {
             let (replies_in, replies) = mpsc::channel(ahead + 1);
+            let redaction = pool.redaction(&ConversationId::parse("bench").unwrap(), RedactionTerms::default());
             Leg::new(config, &buffers, replies).play(samples, ahead, |segment| {
-                pool.submit(segment, &replies_in).unwrap();
+                pool.submit(segment, &redaction, &replies_in).unwrap();
                 submitted += 1;
             });
         }

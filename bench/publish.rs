@@ -84,6 +84,7 @@ fn final_(segment: u64) -> Body {
         end_ms: segment * 4_000 + 3_200,
         text,
         words: Vec::new(),
+        entities: Vec::new(),
         confidence: Some(0.93),
         language: "en".into(),
         asr: "moonshine".into(),

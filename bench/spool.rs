@@ -136,6 +136,7 @@ fn event(origin: &Arc<Origin>, seq: u64) -> Event {
         end_ms: 5_400,
         text: "You have charged me twice for the same order and I would like the second one back, please.".to_owned(),
         words: Vec::new(),
+        entities: Vec::new(),
         confidence: Some(0.75),
         language: "en".to_owned(),
         asr: "moonshine".to_owned(),

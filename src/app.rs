@@ -2,6 +2,7 @@
 //! every family.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use crate::call::BackendNames;
 use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
 use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
-use crate::models::Store;
+use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
+use crate::sentiment::Scorer;
 use crate::server::api::{Guard, Peer};
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
@@ -39,7 +41,7 @@ pub enum StartError {
     Backend(#[from] BuildError),
     /// A model that is missing or damaged.
     #[error(transparent)]
-    Model(#[from] crate::models::ModelError),
+    Model(#[from] ModelError),
     /// A sink that can never work as configured.
     #[error("{0}")]
     Sink(String),
@@ -68,6 +70,25 @@ pub enum StartError {
     Outbox(#[from] publish::StartError),
 }
 
+/// The names of the models that a configuration needs, each once.
+///
+/// # Errors
+/// The backend that there is not.
+pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
+    let mut names: Vec<&str> = asr::find(&config.asr.backend)?.model().into_iter().collect();
+    names.extend(vad::find(&config.vad.backend)?.models(&config.vad.table(&config.vad.backend)));
+    if config.sentiment.backend != "none" {
+        names.extend(sentiment::find(&config.sentiment.backend)?.models());
+    }
+    let mut once = Vec::new();
+    names.into_iter().for_each(|name| {
+        if !once.contains(&name) {
+            once.push(name)
+        }
+    });
+    Ok(once)
+}
+
 /// The engines that a configuration names, loaded but not yet warm.
 ///
 /// # Errors
@@ -76,23 +97,42 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let backend = asr::find(&config.asr.backend)?;
     let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
     let engine = backend.build(&config.asr.table(backend.name()), model.as_deref())?;
-    let scorer = match config.sentiment.backend.as_str() {
-        "none" => None,
-        name => {
-            let backend = sentiment::find(name)?;
-            Some((backend.name(), backend.build(&config.sentiment.table(name))?))
-        }
-    };
-    Ok(Engines { asr_name: backend.name(), asr: engine, scorer })
+    let scorer = scorer(config)?;
+    Ok(Engines { asr_name: backend.name(), asr: engine, scorer, redaction: config.redaction.policy() })
+}
+
+/// A scorer and its name.
+pub type NamedScorer = (&'static str, Arc<dyn Scorer>);
+
+/// The scorer that a configuration names; none for `none`.
+///
+/// # Errors
+/// The backend, key or model file that is wrong, and the remedy.
+pub fn scorer(config: &Config) -> Result<Option<NamedScorer>, StartError> {
+    let name = config.sentiment.backend.as_str();
+    if name == "none" {
+        return Ok(None);
+    }
+    let backend = sentiment::find(name)?;
+    let models = folders(config, backend.models())?;
+    Ok(Some((backend.name(), backend.build(&config.sentiment.table(name), &models)?)))
+}
+
+/// The folders of models that are here, in the order of `names`.
+fn folders(config: &Config, names: &[&str]) -> Result<Vec<PathBuf>, ModelError> {
+    let store = Store::new(&config.models.dir);
+    names.iter().map(|name| store.locate(name)).collect()
 }
 
 /// The detector that a configuration names.
 ///
 /// # Errors
-/// The backend or key that is wrong.
-pub fn detector(config: &Config) -> Result<(&'static str, vad::Factory), BuildError> {
+/// The backend, key or model file that is wrong, and the remedy.
+pub fn detector(config: &Config) -> Result<(&'static str, vad::Factory), StartError> {
     let backend = vad::find(&config.vad.backend)?;
-    Ok((backend.name(), backend.build(&config.vad.table(backend.name()))?))
+    let table = config.vad.table(backend.name());
+    let models = folders(config, &backend.models(&table))?;
+    Ok((backend.name(), backend.build(&table, &models)?))
 }
 
 /// Buffers for the longest segment, enough spare ones for every thread and a queue.
@@ -210,6 +250,7 @@ fn control_settings(
         public_url,
         source,
         has_api,
+        redaction: config.redaction.policy(),
         limits: control.limits(),
     }
 }

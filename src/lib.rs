@@ -33,7 +33,7 @@
 //!                              │                     → segmenter → ledger
 //!                              │ Segment (a pointer move)
 //!                              ▼
-//!                            inference        OS threads: level → asr → sentiment
+//!                            inference        OS threads: level → asr → redact → sentiment
 //!                              │ Reply
 //!                              ▼
 //!                            call::Call       speech order, numbers, events
@@ -50,14 +50,14 @@
 //!
 //! # Who may look at whom
 //!
-//! `types ← audio ← call → vad (trait), event`; `types ← vonage ← control → event`; a
-//! backend in [`vad`], [`asr`], [`sentiment`] or [`sink`] sees [`types`] and its own
-//! third-party crate, never another backend; [`inference`] sees the traits of asr and
-//! sentiment; [`server`] sees call, control, inference, publish; [`app`] sees all;
-//! `main → cli → app`. `tests/tidy.rs` enforces it.
+//! `types ← audio ← call → vad (trait), event, redact`; `types ← vonage ← control → event, redact`; a
+//! backend in [`vad`], [`asr`], [`sentiment`] or [`sink`] sees [`types`], [`onnx`] and its
+//! own third-party crate, and another backend only through its family's list;
+//! [`inference`] sees the traits of asr and sentiment; [`server`] sees call, control,
+//! inference, publish; [`app`] sees all; `main → cli → app`. `tests/tidy.rs` enforces it.
 //!
 //! Pure, that is without task, socket, clock, lock, channel or random number:
-//! [`types`], [`audio`], [`call`], [`control`], [`event`], and [`vonage`] but for its REST
+//! [`types`], [`audio`], [`call`], [`control`], [`event`], [`redact`], and [`vonage`] but for its REST
 //! client. Time, bytes and ids come to them as arguments.
 //!
 //! # What may never happen
@@ -98,6 +98,7 @@ pub mod load;
 pub mod models;
 pub mod onnx;
 pub mod publish;
+pub mod redact;
 pub mod sentiment;
 pub mod server;
 pub mod simulator;

@@ -11,9 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use ort::session::builder::SessionBuilder;
 use ort::session::{InMemorySession, Session};
 
 use crate::types::BuildError;
+
+/// The model whose folder holds the runtime's library. A backend with a network of its
+/// own needs this one beside its own.
+pub const RUNTIME_MODEL: &str = "moonshine-tiny-en";
+
+/// The library's name in that folder.
+pub const LIBRARY: &str = "libonnxruntime.so";
 
 /// The runtime of this process; a second one cannot be made.
 static RUNTIME: Mutex<Option<Environment>> = Mutex::new(None);
@@ -94,14 +102,132 @@ pub fn read_file(backend: &str, file: &Path) -> Result<Vec<u8>, BuildError> {
 /// # Errors
 /// The runtime's reason.
 pub fn session(runtime: &Environment, bytes: &'static [u8], threads: usize) -> ort::Result<InMemorySession<'static>> {
-    Session::builder(runtime)?
+    options(runtime, threads)?.commit_from_memory_directly(bytes)
+}
+
+fn options(runtime: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(runtime)?
         .with_intra_threads(threads)?
         // Threads that spin between operations would take the processor from other calls.
         .with_intra_op_spinning(false)?
         // Every length of audio and text is a new shape; the runtime would remember a
         // memory plan for each, for ever.
-        .with_memory_pattern(false)?
-        .commit_from_memory_directly(bytes)
+        .with_memory_pattern(false)?)
+}
+
+/// Sessions on one network, shared by any number of threads. Each has one to itself while
+/// it works; there are as many as ever worked at once, up to a bound. At the bound a thread
+/// waits until another has done.
+pub struct Sessions {
+    runtime: Environment,
+    most: usize,
+    shelf: parking_lot::Mutex<Shelf>,
+    returned: parking_lot::Condvar,
+}
+
+struct Shelf {
+    idle: Vec<Session>,
+    opened: usize,
+    /// Given back to the system when no more sessions may be opened.
+    network: Arc<Vec<u8>>,
+}
+
+impl Sessions {
+    /// Opens the network in `file`, on the library in the folder of [`RUNTIME_MODEL`]; at
+    /// most `most` sessions, at least one. Values within the network that `inner` names
+    /// come out of it too.
+    ///
+    /// # Errors
+    /// Names the file that is missing or cannot be used, on behalf of `backend`.
+    pub fn open(
+        backend: &str,
+        library_folder: &Path,
+        file: &Path,
+        inner: &[&str],
+        most: usize,
+    ) -> Result<Self, BuildError> {
+        let runtime = runtime(backend, &library_folder.join(LIBRARY))?;
+        let mut network = read_file(backend, file)?;
+        inner.iter().for_each(|name| add_output(&mut network, name));
+        let shelf = parking_lot::Mutex::new(Shelf { idle: Vec::new(), opened: 0, network: Arc::new(network) });
+        let sessions = Self { runtime, most: most.max(1), shelf, returned: parking_lot::Condvar::new() };
+        sessions.with(|_| Ok(())).map_err(|error| {
+            BuildError::new(
+                backend,
+                format!("cannot use {}: {error}", file.display()),
+                "fetch the model anew with `sidetone models fetch --force`",
+            )
+        })?;
+        Ok(sessions)
+    }
+
+    /// Lets `work` have a session.
+    ///
+    /// # Errors
+    /// That of `work`, or the runtime's, which could not open one more session.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Session) -> ort::Result<T>) -> ort::Result<T> {
+        let mut mine = Lent { session: Some(self.take()?), owner: self };
+        match &mut mine.session {
+            Some(session) => work(session),
+            None => Err(ort::Error::new("the session is gone")),
+        }
+    }
+
+    fn take(&self) -> ort::Result<Session> {
+        let mut shelf = self.shelf.lock();
+        loop {
+            if let Some(session) = shelf.idle.pop() {
+                return Ok(session);
+            }
+            if shelf.opened < self.most {
+                break;
+            }
+            self.returned.wait(&mut shelf);
+        }
+        shelf.opened += 1;
+        let network = Arc::clone(&shelf.network);
+        if shelf.opened == self.most {
+            shelf.network = Arc::default();
+        }
+        // Nobody who finds a session has to wait until this one is open.
+        drop(shelf);
+        let session = options(&self.runtime, 1).and_then(|mut options| options.commit_from_memory(&network));
+        if session.is_err() {
+            let mut shelf = self.shelf.lock();
+            shelf.opened -= 1;
+            shelf.network = network;
+            self.returned.notify_one();
+        }
+        session
+    }
+}
+
+/// A session that goes back to its shelf, also where the work panics.
+struct Lent<'a> {
+    session: Option<Session>,
+    owner: &'a Sessions,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.owner.shelf.lock().idle.push(session);
+            self.owner.returned.notify_one();
+        }
+    }
+}
+
+/// Makes the value `name` within an ONNX network, a tensor of floats, an output of it.
+///
+/// A network is a protobuf message, and such messages, one after the other, are read as
+/// their union. So only a message is appended that has nothing but the output: graph (7),
+/// output (12), name (1) and type (2), whose tensor type (1) has elements (1) of float (1).
+/// A name has at most 100 bytes: every length then fits one byte.
+fn add_output(network: &mut Vec<u8>, name: &str) {
+    let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    debug_assert!(name.len() <= 100, "{name}");
+    let value = [field(1, name.as_bytes()), field(2, &field(1, &[1 << 3, 1]))].concat();
+    network.extend(field(7, &field(12, &value)));
 }
 
 #[cfg(test)]

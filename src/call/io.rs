@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::playback::{PlayRefused, Playback};
 use crate::event::Event;
-use crate::types::{ConversationId, LegId, Moment, PeerFault, Reply, Segment, Speaker, WallTime};
+use crate::types::{ConversationId, KeyRule, LegId, Moment, PeerFault, Reply, Segment, Speaker, WallTime};
 use crate::vad;
 
 /// Something that happened to a leg.
@@ -103,6 +103,8 @@ pub struct Terms {
     pub participant: Option<LegId>,
     /// Whether nothing may be played to this leg.
     pub listen_only: bool,
+    /// Which keys are published.
+    pub keys: KeyRule,
 }
 
 /// Gives audio buffers, so that an utterance need not allocate one. Whoever

@@ -8,13 +8,13 @@ use crate::audio::pcm::Framer;
 use crate::audio::resample::Resampler;
 use crate::event::Body;
 use crate::event::body::{
-    Label, SentimentScore, SpeechEnded, SpeechStarted, TimedWord, Timing, TranscriptDropped, TranscriptFinal,
-    TranscriptPartial, Weights,
+    Label, RedactedEntity, SentimentScore, SpeechEnded, SpeechStarted, TimedBy, TimedWord, Timing, TranscriptDropped,
+    TranscriptFinal, TranscriptPartial, Weights,
 };
 use crate::types::rate::{FRAME_MS, FRAME_SAMPLES, Frame};
 use crate::types::{
-    DropReason, MediaTime, Moment, PeerFault, Rate, Reply, Segment, SegmentId, SegmentKind, Sentiment, SentimentLabel,
-    Transcript,
+    DropReason, Entity, MediaTime, Moment, PeerFault, Rate, Reply, Segment, SegmentId, SegmentKind, Sentiment,
+    SentimentLabel, Transcript,
 };
 use crate::vad::Vad;
 
@@ -22,6 +22,7 @@ use super::config::Endpointing;
 use super::endpointer::{Endpointer, Step};
 use super::reorder::{Answer, Pending};
 use super::segmenter::{Open, Segmenter};
+use super::trend::Trend;
 use super::{Call, Output};
 
 /// Samples in the largest incoming frame: 20 ms at 24 kHz.
@@ -109,6 +110,7 @@ pub(super) struct Tally {
     pub(super) dtmf: u64,
     power_sum: f64,
     power_samples: u64,
+    pub(super) trend: Trend,
 }
 
 impl Tally {
@@ -384,6 +386,9 @@ impl Call {
                     let event = self.final_event(now, segment, transcript, &reply);
                     self.ledger.transcribed += segment.received;
                     self.tally.finals += 1;
+                    if let Some(sentiment) = &reply.sentiment {
+                        self.tally.trend.add(segment.start.ms(), segment.end.ms(), sentiment.compound);
+                    }
                     self.tally.words += transcript.text.0.split_whitespace().count() as u64;
                     self.emit(now, Body::TranscriptFinal(event));
                     return;
@@ -420,6 +425,7 @@ impl Call {
             end_ms,
             text: transcript.text.0.trim().to_owned(),
             words: words.collect(),
+            entities: reply.entities.iter().map(|entity| redacted(entity, start_ms, end_ms)).collect(),
             confidence: transcript.confidence,
             language: transcript.language.to_owned(),
             asr: reply.asr.to_owned(),
@@ -432,6 +438,25 @@ impl Call {
                 total_ms: ms(now.since(segment.voiced_at)),
             },
         }
+    }
+}
+
+/// An entity on the call clock; the whole segment where its own times are not known.
+fn redacted(entity: &Entity, start_ms: u64, end_ms: u64) -> RedactedEntity {
+    let (from, to, timed_by) = match entity.span_ms {
+        Some((from, to)) => {
+            let from = start_ms.saturating_add(from).min(end_ms);
+            (from, start_ms.saturating_add(to).clamp(from, end_ms), TimedBy::Words)
+        }
+        None => (start_ms, end_ms, TimedBy::Segment),
+    };
+    RedactedEntity {
+        kind: entity.kind.as_str().to_owned(),
+        start_ms: from,
+        end_ms: to,
+        timed_by,
+        first_word: entity.first_word as u64,
+        words: entity.words as u64,
     }
 }
 

@@ -36,6 +36,7 @@ mod playback;
 mod reorder;
 mod segmenter;
 mod speak;
+mod trend;
 pub mod wire;
 
 use std::collections::VecDeque;
@@ -56,6 +57,7 @@ pub use self::playback::{
 use self::reorder::{Answer, Reorder};
 use crate::event::body::{Characteristics, Dtmf, Hello, LegEnded, LegStarted};
 use crate::event::{Author, Body, Origin};
+use crate::redact::{Keys, MASKED_KEY};
 use crate::types::{
     ConversationId, DropReason, Fault, Moment, PeerFault, Rate, Reply, Segment, SegmentKind, Speaker, WallTime,
 };
@@ -98,6 +100,7 @@ pub struct Call {
     audio_started: Option<Moment>,
     /// From the first playback on.
     player: Option<Box<Player>>,
+    keys: Keys,
     /// Text messages received.
     texts: u64,
     reason: &'static str,
@@ -124,6 +127,7 @@ impl Call {
             paused: false,
             audio_started: None,
             player: None,
+            keys: Keys::default(),
             texts: 0,
             reason: "hangup",
             out: VecDeque::new(),
@@ -275,11 +279,14 @@ impl Call {
             },
             Ok(wire::Message::Dtmf { digit, duration_ms }) => {
                 self.start_if_waiting(now);
+                // Counted while paused, too: what goes on after a pause belongs to what came before.
+                let may_show = self.keys.press(self.parts.terms.keys, now, &digit.0);
                 // A paused leg hears no digits either: they may be a card number.
                 if !self.paused {
                     self.tally.dtmf += 1;
                     let at_ms = self.clock_ms(now);
-                    self.emit(now, Body::Dtmf(Dtmf { digit: digit.0, duration_ms, at_ms }));
+                    let digit = if may_show { digit.0 } else { MASKED_KEY.to_owned() };
+                    self.emit(now, Body::Dtmf(Dtmf { digit, duration_ms, at_ms }));
                 }
             }
             // A leg to which nothing was played has no use for either.
@@ -484,6 +491,7 @@ impl Call {
                 speech_dbfs: tally.speech_dbfs(),
                 dtmf: tally.dtmf,
             },
+            sentiment: tally.trend.of(position_ms),
         }
     }
 
@@ -508,6 +516,7 @@ impl Reply {
             id: segment.id,
             kind: segment.kind,
             outcome: Err(fault),
+            entities: Vec::new(),
             sentiment: None,
             asr: "",
             scorer: None,

@@ -82,11 +82,13 @@ impl Report {
 }
 
 fn model(config: &Config) -> Result<String, String> {
-    let backend = crate::asr::find(&config.asr.backend).map_err(|e| e.to_string())?;
-    let Some(name) = backend.model() else { return Ok("none needed".to_owned()) };
+    let names = app::models(config).map_err(|e| e.to_string())?;
+    if names.is_empty() {
+        return Ok("none needed".to_owned());
+    }
     let store = Store::new(&config.models.dir);
-    store.verify(name).map_err(|e| e.to_string())?;
-    Ok(format!("{name}, every file matches its checksum"))
+    names.iter().try_for_each(|name| store.verify(name).map(drop)).map_err(|e| e.to_string())?;
+    Ok(format!("{}, every file matches its checksum", names.join(", ")))
 }
 
 fn engine(config: &Config) -> Result<String, String> {

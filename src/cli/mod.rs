@@ -23,7 +23,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{self, Config, LogFormat, Source};
 
@@ -58,7 +62,7 @@ enum Command {
     Simulate(simulate::Options),
     /// Transcribe WAV files through the same pipeline, as fast as the machine allows
     Transcribe(transcribe::Options),
-    /// Measure word error rates on recordings with known words
+    /// Measure transcribers, detectors and scorers on recordings and texts of which the truth is known
     Eval(eval::Options),
     /// List, fetch or verify models
     #[command(subcommand)]
@@ -178,12 +182,19 @@ fn start_log(config: &Config) -> Result<(), Failure> {
         .map_err(|error| Failure(format!("log.filter is {:?}: {error}", config.log.filter)))?;
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let discreet = filter_fn(|told| is_discreet(told.target(), *told.level()));
     // A second start in one process finds the first one's subscriber; that is fine.
     let _ = match config.log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => builder.finish().with(discreet).try_init(),
+        LogFormat::Json => builder.json().finish().with(discreet).try_init(),
     };
     Ok(())
+}
+
+/// Whether a line may be logged, whatever was asked for: libraries trace what goes through
+/// them, and that is keys, numbers and words.
+fn is_discreet(target: &str, level: Level) -> bool {
+    level < Level::TRACE || target == "sidetone" || target.starts_with("sidetone::")
 }
 
 /// A runtime for the commands that talk to a network.

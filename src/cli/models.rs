@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::Failure;
-use crate::asr;
+use crate::app;
 use crate::config::Config;
 use crate::models::{ModelError, Progress, Store, all};
 
@@ -72,14 +72,21 @@ fn run_to(command: &Models, root: &Path, out: &mut dyn Write) -> Result<(), Mode
     Ok(())
 }
 
-/// Makes sure that the model of the configured transcriber is here: the first use fetches it.
+/// Makes sure that the models of the configured backends are here: the first use fetches them.
 pub(super) fn ensure(config: &Config) -> Result<(), Failure> {
-    let Some(name) = asr::find(&config.asr.backend)?.model() else { return Ok(()) };
+    ensure_all(config, &app::models(config)?)
+}
+
+/// Makes sure that the models `names` are here.
+pub(super) fn ensure_all(config: &Config, names: &[&str]) -> Result<(), Failure> {
     let store = Store::new(&config.models.dir);
-    match store.locate(name) {
-        Err(ModelError::Missing { .. }) => fetch(&store, name, false).map(drop).map_err(Failure::from),
-        found => found.map(drop).map_err(Failure::from),
+    for name in names {
+        match store.locate(name) {
+            Err(ModelError::Missing { .. }) => drop(fetch(&store, name, false)?),
+            found => drop(found?),
+        }
     }
+    Ok(())
 }
 
 /// Fetches a model as [`Store::fetch`] does, with progress on standard error.

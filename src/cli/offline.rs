@@ -12,8 +12,8 @@ use crate::app::{self, StartError};
 use crate::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output, Terms};
 use crate::config::Config;
 use crate::event::{Body, Event};
-use crate::inference::{BufferPool, Engines, Pool, Readiness};
-use crate::types::{BuildError, ConversationId, Fault, LegId, Moment, Rate, Reply, Speaker, WallTime};
+use crate::inference::{BufferPool, Engines, Pool, Readiness, Redaction};
+use crate::types::{BuildError, ConversationId, Fault, LegId, Moment, Rate, RedactionTerms, Reply, Speaker, WallTime};
 use crate::vad;
 
 /// Segments of one leg that may be under way at once: enough to keep the threads busy.
@@ -72,8 +72,10 @@ impl Pipeline {
         samples: &[i16],
         mut progress: impl FnMut(u64),
     ) -> Vec<Event> {
+        let conversation = ConversationId::parse("file").expect("four letters are a valid id");
+        let redaction = self.pool.redaction(&conversation, RedactionTerms::default());
         let parts = CallParts {
-            conversation: ConversationId::parse("file").expect("four letters are a valid id"),
+            conversation,
             leg: LegId::parse("file").expect("four letters are a valid id"),
             speaker: Speaker::parse(speaker),
             source: Arc::from("/sidetone/transcribe"),
@@ -87,6 +89,7 @@ impl Pipeline {
         let (replies_in, replies) = mpsc::channel(self.config.pending_max + 1);
         let mut leg = Leg {
             pipeline: self,
+            redaction,
             call: Call::new(Arc::clone(&self.config), parts, Moment::default()),
             events: Vec::new(),
             replies_in,
@@ -121,6 +124,7 @@ impl Pipeline {
 
 struct Leg<'a> {
     pipeline: &'a Pipeline,
+    redaction: Redaction,
     call: Call,
     events: Vec<Event>,
     replies_in: mpsc::Sender<Box<Reply>>,
@@ -134,14 +138,16 @@ impl Leg<'_> {
         self.call.handle(now, input);
         loop {
             match self.call.poll() {
-                Output::Transcribe(segment) => match self.pipeline.pool.submit(segment, &self.replies_in) {
-                    Ok(()) => self.under_way += 1,
-                    Err(segment) => {
-                        let refusal = Reply::refused(&segment, Fault::Overload);
-                        self.pipeline.buffers.give(segment.samples);
-                        self.call.handle(now, Input::Reply(refusal));
+                Output::Transcribe(segment) => {
+                    match self.pipeline.pool.submit(segment, &self.redaction, &self.replies_in) {
+                        Ok(()) => self.under_way += 1,
+                        Err(segment) => {
+                            let refusal = Reply::refused(&segment, Fault::Overload);
+                            self.pipeline.buffers.give(segment.samples);
+                            self.call.handle(now, Input::Reply(refusal));
+                        }
                     }
-                },
+                }
                 Output::Emit(event) => self.events.push(event),
                 Output::Ended => self.ended = true,
                 Output::Idle { .. } => return,

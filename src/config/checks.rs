@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{Config, Family, Tokens, flow, media, vonage};
+use super::{Config, Family, Tokens, flow, media, redaction, vonage};
 use crate::types::Rate;
 
 /// One thing wrong with a configuration.
@@ -103,6 +103,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let sections = vonage::check(&config.vonage, &config.control, is_loopback)
         .into_iter()
         .chain(flow::flows(&config.flow, config.vonage.has_api()).err().unwrap_or_default())
+        .chain(redaction::check(&config.redaction))
         .chain(tokens);
     problems.extend(sections.map(|(key, what)| Problem { key, what }));
     problems.extend(media::check(&config.media, &config.playback).into_iter().map(|(key, what)| Problem { key, what }));

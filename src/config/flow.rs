@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::redaction::{KeysRule, PolicyRule};
 use crate::control::{Flow, Hours, Listen, Pattern, Target};
-use crate::types::Private;
+use crate::types::{Private, RedactionTerms};
 use crate::vonage::ncco::{App, Endpoint, Ncco, Phone, Severity, Sip, Talk, Vbc, validate};
 
 /// Most flows.
@@ -37,6 +38,10 @@ pub struct FlowSection {
     pub to: To,
     /// `separate`: a socket for each speaker; `mixed`: one for all; `off`.
     pub listen: ListenRule,
+    /// How much is taken out of what is heard: `off`, `tags`, `strict`; as `[redaction]` says.
+    pub redaction: Option<PolicyRule>,
+    /// Keys that are published: `publish`, `choices`, `mask`; as `[redaction]` says.
+    pub keys: Option<KeysRule>,
     /// Caller id of the legs that we make; the number called.
     pub from: Option<String>,
     /// How long the agent's leg rings, in s.
@@ -92,6 +97,8 @@ impl Default for FlowSection {
             record: false,
             to: To::default(),
             listen: ListenRule::default(),
+            redaction: None,
+            keys: None,
             from: None,
             ring_s: 30,
             unreached: "We cannot take your call now. Please call again later.".to_owned(),
@@ -185,6 +192,10 @@ fn to_flow(section: &FlowSection, n: usize, has_api: bool, problems: &mut Vec<(S
             ListenRule::Separate => Listen::Separate,
             ListenRule::Mixed => Listen::Mixed,
             ListenRule::Off => Listen::Off,
+        },
+        redaction: RedactionTerms {
+            mode: section.redaction.map(PolicyRule::mode),
+            keys: section.keys.map(KeysRule::rule),
         },
         from: section.from.clone(),
         ring_s: section.ring_s,

@@ -11,6 +11,7 @@ mod flow;
 mod kafka;
 mod load;
 mod media;
+mod redaction;
 mod secret;
 mod spool;
 mod vonage;
@@ -26,6 +27,7 @@ pub use flow::{FlowSection, ListenRule, To};
 pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
 pub use media::{Media, Playback};
+pub use redaction::{KeysRule, PolicyRule, Redaction};
 pub use secret::Secret;
 use serde::{Deserialize, Serialize};
 pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
@@ -65,6 +67,8 @@ pub struct Config {
     pub sentiment: Family,
     /// The threads that transcribe.
     pub inference: Inference,
+    /// What is taken out of transcripts.
+    pub redaction: Redaction,
     /// Where models are kept.
     pub models: Models,
     /// Where events go.
@@ -90,6 +94,7 @@ impl Default for Config {
             asr: family(crate::asr::BACKENDS[0].name()),
             sentiment: family(crate::sentiment::BACKENDS[0].name()),
             inference: Inference::default(),
+            redaction: Redaction::default(),
             models: Models::default(),
             sink: Sinks::default(),
             log: Log::default(),
@@ -234,7 +239,7 @@ impl Default for EndpointingSection {
 }
 
 /// A family of backends: which one, and a table of settings for any of them.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Family {
     /// Name of the backend in use; `sidetone backends` lists them.
     #[serde(default)]
@@ -242,6 +247,14 @@ pub struct Family {
     /// Settings by backend name.
     #[serde(flatten)]
     pub tables: BTreeMap<String, toml::Value>,
+}
+
+/// Shows which backends have a table, and not what is in it: that may be a secret.
+impl std::fmt::Debug for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tables: Vec<_> = self.tables.keys().collect();
+        f.debug_struct("Family").field("backend", &self.backend).field("tables", &tables).finish()
+    }
 }
 
 impl Family {

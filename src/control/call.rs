@@ -17,6 +17,7 @@ use super::settings::Limits;
 use crate::event::body::LegEnded;
 use crate::event::call::{CallRecording, CallStarted, PausedSpan};
 use crate::event::{Author, Body, Event, Origin};
+use crate::redact::Keys;
 use crate::types::{ConversationId, LegId, Moment, Private, Speaker, WallTime};
 use crate::vonage::ncco::Ncco;
 use crate::vonage::rest_types::CreateCall;
@@ -110,6 +111,8 @@ pub(super) struct Call {
     pub(super) media: Vec<MediaLeg>,
     pub(super) recordings: Vec<CallRecording>,
     pub(super) pauses: Vec<Pause>,
+    /// Keys that webhooks told of, whoever pressed them.
+    pub(super) keys: Keys,
     /// What was answered to the webhook about this leg.
     pub(super) answer: Option<(LegId, Bytes)>,
     /// How often the flow's own socket was given back to the caller.
@@ -160,6 +163,7 @@ impl Call {
             media: Vec::new(),
             recordings: Vec::new(),
             pauses: Vec::new(),
+            keys: Keys::default(),
             answer: None,
             reconnects: 0,
             outbound: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::hours::Hours;
-use crate::types::WallTime;
+use crate::types::{RedactionTerms, WallTime};
 use crate::vonage::ncco::Endpoint;
 
 /// What becomes of the calls that it applies to.
@@ -29,6 +29,8 @@ pub struct Flow {
     pub target: Target,
     /// How the call is listened to.
     pub listen: Listen,
+    /// What is taken out of what is heard, and which keys are published.
+    pub redaction: RedactionTerms,
     /// Caller id of the legs that we make: E.164 without `+`. None is the number called.
     pub from: Option<String>,
     /// How long an agent's leg rings, in s: 1 to 120.
@@ -135,6 +137,7 @@ pub(super) mod tests {
             record: false,
             target,
             listen: Listen::Separate,
+            redaction: RedactionTerms::default(),
             from: None,
             ring_s: 30,
             unreached: "Nobody can take your call now.".into(),

@@ -10,7 +10,7 @@ use form_urlencoded::{Serializer, parse};
 
 use super::flow::{Flow, Listen, Target};
 use super::role::Role;
-use crate::types::{ConversationId, LegId, Private, Rate, Speaker, WallTime};
+use crate::types::{ConversationId, LegId, Private, Rate, RedactionTerms, Speaker, WallTime};
 use crate::vonage::media_token::{MediaClaims, MediaKeys};
 use crate::vonage::ncco::{
     Action, Connect, Conversation, Endpoint, Method, Ncco, Record, Talk, Transfer, WebsocketLeg,
@@ -87,6 +87,8 @@ pub(super) struct Heard<'a> {
     pub(super) call: &'a ConversationId,
     pub(super) speaker: Speaker,
     pub(super) participant: Option<LegId>,
+    /// What its flow says of it.
+    pub(super) redaction: RedactionTerms,
     /// Zero of the call clock.
     pub(super) epoch: WallTime,
 }
@@ -100,6 +102,7 @@ impl MediaPass {
             speaker: heard.speaker,
             participant: heard.participant,
             listen_only,
+            redaction: heard.redaction,
             clock_epoch_ms: u64::try_from(heard.epoch.0.div_euclid(1_000)).unwrap_or(0),
             expires_s: u64::try_from(until).unwrap_or(0),
             id: id.to_owned(),
@@ -272,7 +275,8 @@ pub fn samples(flow: &Flow, pass: &MediaPass, public_url: &str, now: WallTime) -
     let nobody = "CON-00000000-0000-4000-8000-000000000000";
     // It is one; without it nothing could be made.
     let Ok(call) = ConversationId::parse(nobody) else { return Vec::new() };
-    let heard = Heard { call: &call, speaker: Speaker::Caller, participant: None, epoch: now };
+    let heard =
+        Heard { call: &call, speaker: Speaker::Caller, participant: None, redaction: flow.redaction, epoch: now };
     let mut nccos = vec![("opening", opening(flow, public_url, pass, heard, nobody, now))];
     if let Target::Agent(endpoint) = &flow.target {
         let tag = Tag { call: call.clone(), role: Role::Agent, hears: None };

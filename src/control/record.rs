@@ -85,5 +85,6 @@ fn leg(leg: &MediaLeg) -> RecordLeg {
         complete: ended.is_some_and(|ended| ended.complete),
         ledger: ended.map(|ended| ended.ledger.clone()),
         finals: ended.map_or(0, |ended| ended.characteristics.finals),
+        sentiment: ended.and_then(|ended| ended.sentiment.clone()),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::flow::Flow;
 use super::plan::MediaPass;
+use crate::redact::Policy;
 
 /// What the controller is told once.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub source: Arc<str>,
     /// Whether there is a Voice API to ask: without, no leg is made, hung up or polled.
     pub has_api: bool,
+    /// What is taken out of what webhooks say, where a flow does not say otherwise.
+    pub redaction: Policy,
     /// Bounds.
     pub limits: Limits,
 }

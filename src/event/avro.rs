@@ -6,8 +6,9 @@
 //! where the value is no string itself.
 //!
 //! Compatibility is `FULL`: old readers read new records and new readers old ones. So a
-//! type may only gain fields that may be absent, and lose such; anything else is a new
-//! type, `…V2`, with a new name and beside the old one.
+//! type may only gain fields that have a default, and lose such: `null` where they may be
+//! absent, an empty list where serde has that default. Anything else is a new type,
+//! `…V2`, with a new name and beside the old one.
 
 use serde_json::{Map, Value, json};
 
@@ -53,13 +54,17 @@ fn record(name: &str, schema: &Value) -> Value {
     let properties = schema["properties"].as_object().unwrap_or(&empty);
     let fields = properties.iter().map(|(field, schema)| {
         let inner = avro_type(&format!("{name}{}", camel(field)), schema);
-        let optional = is_optional(schema) || !required.contains(&field.as_str());
+        let default = schema.get("default").filter(|default| !default.is_null());
+        let optional = is_optional(schema) || default.is_none() && !required.contains(&field.as_str());
         let mut written = json!({"name": field});
         if optional {
             written["type"] = json!(["null", inner]);
             written["default"] = Value::Null;
         } else {
             written["type"] = inner;
+            if let Some(default) = default {
+                written["default"] = default.clone();
+            }
         }
         if let Some(doc) = schema["description"].as_str() {
             written["doc"] = doc.into();
@@ -303,6 +308,33 @@ mod tests {
                 assert!(decode(schema, &bytes[..cut]).is_err(), "{cut} of {} bytes were taken", bytes.len());
             }
         }
+    }
+
+    #[test]
+    fn a_final_from_before_there_were_entities_is_read_as_having_none() {
+        let examples = include_str!("../../deploy/events/examples.jsonl");
+        let line = examples.lines().find(|line| line.contains("\"entities\"")).unwrap();
+        let event = crate::event::read::structured(line.as_bytes()).unwrap();
+        let body_of = |event: &Event| match &event.body {
+            crate::event::Body::TranscriptFinal(body) => body.clone(),
+            _ => panic!("{line}"),
+        };
+        let mut expected = body_of(&event);
+        assert!(!std::mem::take(&mut expected.entities).is_empty());
+
+        let (_, new) = all().into_iter().find(|(kind, _)| *kind == event.body.kind()).unwrap();
+        let mut old = new.clone();
+        let fields = old["fields"].as_array_mut().unwrap();
+        let place = fields.iter().position(|field| field["name"] == "entities").unwrap();
+        // A reader with today's schema has this in place of what it does not find.
+        assert_eq!(fields.remove(place)["default"], json!([]));
+        let mut bytes = Vec::new();
+        encode(&old, &event, &mut bytes).unwrap();
+        let mut whole: Value = serde_json::from_str(line).unwrap();
+        whole["data"] = decode(&old, &bytes).unwrap();
+        let read = crate::event::read::structured(whole.to_string().as_bytes()).unwrap();
+        assert_eq!(body_of(&read).entities, expected.entities);
+        assert_eq!((body_of(&read).text, body_of(&read).timing), (expected.text, expected.timing));
     }
 
     #[test]

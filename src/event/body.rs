@@ -255,10 +255,14 @@ pub struct TranscriptFinal {
     pub start_ms: u64,
     /// End, hangover included.
     pub end_ms: u64,
-    /// The text. Never empty.
+    /// The text, with a tag such as `[CARD]` for each entity. Never empty.
     pub text: String,
-    /// Words with times, where the transcriber gives them.
+    /// Words with times, where the transcriber gives them; those of an entity have its tag for a text.
     pub words: Vec<TimedWord>,
+    /// Private entities that were taken out of the text, in its order.
+    // Younger than the type: records without it are there, and are read as having none.
+    #[serde(default)]
+    pub entities: Vec<RedactedEntity>,
     /// 0 to 1, where the transcriber gives one.
     pub confidence: Option<f32>,
     /// BCP 47 tag.
@@ -284,6 +288,34 @@ pub struct TimedWord {
     pub end_ms: u64,
     /// 0 to 1, where the transcriber gives one.
     pub confidence: Option<f32>,
+}
+
+/// A private entity that was taken out of a text: what it was and where it was said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RedactedEntity {
+    /// `card`, `cvv`, `expiry`, `ssn`, `nino`, `phone`, `email`, `account`, `sort_code`, `iban`, `birth_date`, or
+    /// `digits` that may be part of one.
+    pub kind: String,
+    /// Start: mute from here.
+    pub start_ms: u64,
+    /// End: to here.
+    pub end_ms: u64,
+    /// What the times are those of.
+    pub timed_by: TimedBy,
+    /// Its first word, from 0, among the words as they were said.
+    pub first_word: u64,
+    /// How many words it has; one tag stands for them all.
+    pub words: u64,
+}
+
+/// What an entity's times are those of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimedBy {
+    /// Its own words'.
+    Words,
+    /// The whole segment's, as the transcriber gives no times of words.
+    Segment,
 }
 
 /// A sentiment score.
@@ -351,7 +383,8 @@ pub struct TranscriptDropped {
 /// `dtmf.v1`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Dtmf {
-    /// One of `0123456789*#`, or another short string the platform sent.
+    /// One of `0123456789*#`, or another short string the platform sent; `[DIGIT]` where it is
+    /// masked.
     pub digit: String,
     /// How long it was pressed, as a duration in ms, where the platform said.
     pub duration_ms: Option<u64>,
@@ -421,6 +454,28 @@ pub struct LegEnded {
     pub ledger: LedgerAccount,
     /// What the call was like on this leg, from voice activity alone.
     pub characteristics: Characteristics,
+    /// How the sentiment of the leg's texts went; `null` where none was scored.
+    pub sentiment: Option<SentimentTrend>,
+}
+
+/// How sentiment went over a leg. Every text counts by the length of its speech.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SentimentTrend {
+    /// Mean compound score, −1 (worst) to 1 (best).
+    pub compound: f32,
+    /// Speech whose text has a score, as a duration in ms.
+    pub scored_ms: u64,
+    /// The same of each quarter of the leg's audio, first to last: always four.
+    pub quarters: Vec<SentimentQuarter>,
+}
+
+/// A quarter of a leg, in a [`SentimentTrend`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SentimentQuarter {
+    /// Mean compound score, −1 (worst) to 1 (best); `null` where nothing was scored.
+    pub compound: Option<f32>,
+    /// Speech whose text has a score, as a duration in ms.
+    pub scored_ms: u64,
 }
 
 /// The audio ledger: `received = transcribed + silent + paused + the sum of dropped`, to the sample.

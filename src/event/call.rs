@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::body::{LedgerAccount, kind};
+use super::body::{LedgerAccount, SentimentTrend, kind};
 
 kind!(CallStarted, "call.started.v1", Durable, Call, "A call came in, or one of ours went out.");
 kind!(CallAnswered, "call.answered.v1", Durable, Call, "A participant answered.");
@@ -166,7 +166,8 @@ pub struct CallUpdated {
     pub status: Option<String>,
     /// When.
     pub at: String,
-    /// The webhook as it came; without keys and words while capture is paused.
+    /// The webhook as it came, but for what is redacted: keys that are not to be published, and what is private
+    /// in words. Without keys and words while capture is paused.
     pub content: Map<String, Value>,
 }
 
@@ -291,4 +292,6 @@ pub struct RecordLeg {
     pub ledger: Option<LedgerAccount>,
     /// Transcripts published.
     pub finals: u64,
+    /// How the sentiment of its texts went; `null` where none was scored.
+    pub sentiment: Option<SentimentTrend>,
 }

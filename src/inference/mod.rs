@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! leg task ──submit──► Queue (bounded, finals before partials) ──► worker thread
-//!    ▲                    │ refuses, sheds                           │ level → transcribe → score
+//!    ▲                    │ refuses, sheds                           │ level → transcribe → redact → score
 //!    └──────── Reply ◄────┴──────────────────────────────────────────┘
 //! ```
 //!
@@ -12,6 +12,7 @@
 
 mod buffers;
 mod queue;
+mod redaction;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +23,12 @@ use tokio::sync::{mpsc, watch};
 pub use self::buffers::BufferPool;
 use self::queue::Queue;
 pub use self::queue::{Backlog, Limits};
+use self::redaction::Conversations;
+pub use self::redaction::Redaction;
 use crate::asr;
+use crate::redact::Policy;
 use crate::sentiment::Scorer;
-use crate::types::{BuildError, Fault, Reply, Segment};
+use crate::types::{BuildError, ConversationId, Fault, RedactionTerms, Reply, Segment};
 
 /// Gives a leg's reply to whoever runs the leg. Boxed, as each leg's channel holds room
 /// for some thirty from its start.
@@ -39,12 +43,15 @@ pub struct Engines {
     pub asr: Arc<dyn asr::Engine>,
     /// Name of the sentiment backend and the backend, if any.
     pub scorer: Option<(&'static str, Arc<dyn Scorer>)>,
+    /// What is taken out of texts, where a leg does not say otherwise.
+    pub redaction: Policy,
 }
 
 /// A segment on its way through the queue.
 struct Job {
     segment: Segment,
     submitted: std::time::Instant,
+    redaction: Redaction,
     reply: ReplySlot,
 }
 
@@ -72,6 +79,8 @@ pub struct Pool {
     queue: Arc<Queue>,
     readiness: watch::Receiver<Readiness>,
     buffers: Arc<BufferPool>,
+    redaction: Policy,
+    conversations: Conversations,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -93,7 +102,21 @@ impl Pool {
                     .spawn(move || worker::run(&engines, &queue, &report, &buffers))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { queue, readiness, buffers, workers: Mutex::new(workers) })
+        Ok(Self {
+            queue,
+            readiness,
+            buffers,
+            redaction: engines.redaction,
+            conversations: Conversations::default(),
+            workers: Mutex::new(workers),
+        })
+    }
+
+    /// How a leg of `conversation` is redacted: as `terms` say, else as the gateway is configured.
+    /// Its legs share what they remember, for as long as one of them holds this.
+    #[must_use]
+    pub fn redaction(&self, conversation: &ConversationId, terms: RedactionTerms) -> Redaction {
+        Redaction::new(self.redaction.under(terms), self.conversations.of(conversation))
     }
 
     /// Takes a segment; its reply goes to `replies`, a refusal too. Never waits.
@@ -102,10 +125,16 @@ impl Pool {
     ///
     /// # Errors
     /// The segment, when `replies` is full or closed.
-    pub fn submit(&self, segment: Segment, replies: &mpsc::Sender<Box<Reply>>) -> Result<(), Segment> {
+    pub fn submit(
+        &self,
+        segment: Segment,
+        redaction: &Redaction,
+        replies: &mpsc::Sender<Box<Reply>>,
+    ) -> Result<(), Segment> {
         match replies.clone().try_reserve_owned() {
             Ok(reply) => {
-                let job = Job { segment, submitted: std::time::Instant::now(), reply };
+                let redaction = redaction.clone();
+                let job = Job { segment, submitted: std::time::Instant::now(), redaction, reply };
                 if let Err(job) = self.queue.push(job, &self.buffers) {
                     job.refuse(Fault::Overload, &self.buffers);
                 }

@@ -131,9 +131,13 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::inference::Redaction;
+    use crate::redact::Policy;
     use crate::types::{LegId, MediaTime, Moment, Reply, Segment, SegmentId};
 
     struct Bench {
@@ -160,7 +164,9 @@ mod tests {
                 cut_at: Moment(0),
             };
             let reply = self.sender.clone().try_reserve_owned().unwrap();
-            self.queue.push(Job { segment, submitted: std::time::Instant::now(), reply }, &self.buffers).is_ok()
+            let redaction = Redaction::new(Policy::default(), Arc::default());
+            let job = Job { segment, submitted: std::time::Instant::now(), redaction, reply };
+            self.queue.push(job, &self.buffers).is_ok()
         }
 
         fn popped(&self) -> u64 {

@@ -13,7 +13,7 @@ use crate::audio::level;
 use crate::call::Buffers as _;
 use crate::telemetry;
 use crate::types::rate::PIPELINE_HZ;
-use crate::types::{BuildError, Fault, Reply, SegmentKind, Sentiment, Transcript};
+use crate::types::{BuildError, Entity, Fault, Reply, SegmentKind, Sentiment, Transcript};
 
 /// Counts the workers that are warm, and says when all are.
 pub(super) struct Warmth {
@@ -76,42 +76,47 @@ fn open_warm(engines: &Engines) -> Result<Box<dyn Transcriber>, BuildError> {
     .unwrap_or_else(|_| Err(failed("crashed while it was opened".to_owned())))
 }
 
+/// What became of a segment.
+#[derive(Debug, PartialEq)]
+struct Served {
+    transcript: Transcript,
+    entities: Vec<Entity>,
+    sentiment: Option<Sentiment>,
+}
+
 fn serve(
     engines: &Engines,
     transcriber: &mut dyn Transcriber,
     job: &Job,
     audio: &mut Vec<f32>,
-) -> Result<(Transcript, Option<Sentiment>), Fault> {
+) -> Result<Served, Fault> {
     catch_unwind(AssertUnwindSafe(|| {
         level::to_speech_level(&job.segment.samples, audio);
-        let transcript = transcriber.transcribe(audio, job.segment.kind)?;
+        let mut transcript = transcriber.transcribe(audio, job.segment.kind)?;
+        // Before anyone else sees it, the scorer included, which may be a service elsewhere.
+        let entities = job.redaction.apply(&job.segment, &mut transcript);
         let wanted = job.segment.kind == SegmentKind::Final && !transcript.text.0.is_empty();
         // A transcript without a score is better than none.
         let sentiment = engines.scorer.as_ref().filter(|_| wanted).and_then(|(_, s)| s.score(&transcript.text.0).ok());
-        Ok((transcript, sentiment))
+        Ok(Served { transcript, entities, sentiment })
     }))
     .unwrap_or(Err(Fault::Crashed))
 }
 
-fn answer(
-    engines: &Engines,
-    job: Job,
-    started: Instant,
-    outcome: Result<(Transcript, Option<Sentiment>), Fault>,
-    buffers: &BufferPool,
-) {
+fn answer(engines: &Engines, job: Job, started: Instant, outcome: Result<Served, Fault>, buffers: &BufferPool) {
     let decoded = started.elapsed();
     let queued = started.saturating_duration_since(job.submitted);
     let audio = Duration::from_secs_f64(job.segment.samples.len() as f64 / f64::from(PIPELINE_HZ));
     telemetry::SegmentServed { kind: job.segment.kind, audio, queued, decoded, fault: outcome.as_ref().err() }.emit();
-    let (outcome, sentiment) = match outcome {
-        Ok((transcript, sentiment)) => (Ok(transcript), sentiment),
-        Err(fault) => (Err(fault), None),
+    let (outcome, entities, sentiment) = match outcome {
+        Ok(Served { transcript, entities, sentiment }) => (Ok(transcript), entities, sentiment),
+        Err(fault) => (Err(fault), Vec::new(), None),
     };
     job.reply.send(Box::new(Reply {
         id: job.segment.id,
         kind: job.segment.kind,
         outcome,
+        entities,
         sentiment,
         asr: engines.asr_name,
         scorer: engines.scorer.as_ref().map(|(name, _)| *name),

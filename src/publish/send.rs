@@ -18,6 +18,9 @@ pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// Longest the thread sleeps when there is nothing to send.
 const IDLE: Duration = Duration::from_millis(50);
 
+/// Longest that the thread waits for acknowledgements while a new event may be waiting for it.
+const GLANCE: Duration = Duration::from_millis(1);
+
 /// Brings events to `sink` until the lane is closed; gives the number of durable events
 /// that are neither delivered nor the spool's.
 pub(super) fn run(sink: Box<dyn Sink>, reader: Option<Reader>, shared: &Shared) -> usize {
@@ -121,7 +124,7 @@ impl Sender<'_> {
                     }
                 }
             }
-            self.sink.poll(Duration::ZERO);
+            let waited = self.sink.poll(GLANCE);
             self.collect();
             self.shared.note(self.sink.trouble());
             self.send_again();
@@ -130,7 +133,7 @@ impl Sender<'_> {
             let unread = self.ahead.is_empty() && state.in_hand == 0 && state.order.backlog_len() > 0;
             let more = self.returned.is_empty() && (!state.ready.is_empty() || unread);
             let done = state.close_by.is_some() && is_empty(&state);
-            if !more && !done {
+            if !more && !done && !waited {
                 self.shared.changed.wait_for(&mut state, IDLE);
             }
         }

@@ -5,6 +5,7 @@
 //! four tried that scores as the authors' Python package 3.3.2 does. The golden
 //! file in `models/vader/` pins that agreement.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -30,7 +31,7 @@ impl Backend for Lexicon {
         "VADER: English word list and rules, about 6 µs an utterance, no model"
     }
 
-    fn build(&self, table: &toml::Table) -> Result<Arc<dyn Scorer>, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError> {
         let Settings {} = settings("sentiment.lexicon", table)?;
         Ok(Arc::new(Vader::new()))
     }

@@ -3,14 +3,17 @@
 //! A backend is one file here plus one line in [`BACKENDS`]. Scorers run on the
 //! inference threads, right after the transcriber, once for each final.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::types::{BuildError, Fault, Sentiment};
 
+mod http;
 mod lexicon;
+mod neural;
 
 /// Every sentiment backend, in the order it is listed to people. The first is the default.
-pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon];
+pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon, &neural::Neural, &http::Http];
 
 /// The entry of one sentiment backend in [`BACKENDS`].
 pub trait Backend: Sync {
@@ -20,11 +23,23 @@ pub trait Backend: Sync {
     /// One line for people.
     fn about(&self) -> &'static str;
 
+    /// The models of `models/manifest.toml` it needs.
+    fn models(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether texts leave this machine to be scored.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Reads `settings` (the table `[sentiment.<name>]`) and loads what all threads share.
+    /// `models` are the folders of [`Backend::models`], verified and in that order; none
+    /// where they are not here.
     ///
     /// # Errors
     /// Names the key, file or value that is wrong and the remedy.
-    fn build(&self, settings: &toml::Table) -> Result<Arc<dyn Scorer>, BuildError>;
+    fn build(&self, settings: &toml::Table, models: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError>;
 }
 
 /// A sentiment backend made ready; shared by the inference threads.
@@ -53,6 +68,8 @@ pub fn find(name: &str) -> Result<&'static dyn Backend, BuildError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::types::SentimentLabel;
 
@@ -60,7 +77,29 @@ mod tests {
     fn every_backend_keeps_to_the_ranges_and_hears_the_difference() {
         assert!(!BACKENDS.is_empty());
         for backend in BACKENDS {
-            let scorer = backend.build(&toml::Table::new()).unwrap();
+            let fetch = |name: &&str| crate::models::test_store().fetch(name, false, &mut |_| {});
+            let models = match backend.models().iter().map(fetch).collect::<Result<Vec<_>, _>>() {
+                Ok(models) => models,
+                Err(reason) => {
+                    writeln!(std::io::stderr(), "SKIPPED the scorer {}: {reason}", backend.name()).unwrap();
+                    continue;
+                }
+            };
+            let mut table = toml::Table::new();
+            if backend.is_remote() {
+                let url = http::service(|_, body| {
+                    let score = if body.contains("thank") {
+                        0.8
+                    } else if body.contains("terrible") {
+                        -0.8
+                    } else {
+                        0.0
+                    };
+                    http::ok(&format!(r#"{{"score": {score}}}"#))
+                });
+                table.insert("url".to_owned(), url.into());
+            }
+            let scorer = backend.build(&table, &models).unwrap();
             let long = "GREAT! but not 😡 ".repeat(5_000);
             for text in ["", " \n", "???", "no", "4111 1111", "\u{0}\u{202e}", &long] {
                 let s = scorer.score(text).unwrap();
@@ -79,7 +118,7 @@ mod tests {
     fn unknown_names_and_settings_are_refused() {
         assert!(find("nope").err().unwrap().to_string().contains("lexicon"));
         for backend in BACKENDS {
-            let error = backend.build(&"colour = 1".parse().unwrap()).err().expect("an unknown key was taken");
+            let error = backend.build(&"colour = 1".parse().unwrap(), &[]).err().expect("an unknown key was taken");
             assert!(error.to_string().contains("colour"), "{error}");
         }
     }

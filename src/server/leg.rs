@@ -17,6 +17,7 @@ use super::legs::{Capture, Command, LegInfo};
 use super::presence::Presence;
 use super::{CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
+use crate::inference::Redaction;
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
 use crate::vonage::media_token::MediaClaims;
@@ -58,10 +59,13 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
     let told = asked.claims.as_ref().map(|claims| media_auth::position(claims, wall).unwrap_or(CLOCK_MAX));
     let named = asked.conversation.is_some();
     let conversation = asked.conversation.unwrap_or(own_conversation);
+    let said = asked.claims.as_ref().map(|claims| claims.redaction).unwrap_or_default();
+    let redaction = gateway.pool.redaction(&conversation, said);
     let terms = Terms {
         speaker_settled: asked.claims.is_some(),
         participant: asked.claims.and_then(|claims| claims.participant),
         listen_only: asked.listen_only,
+        keys: redaction.policy().keys,
     };
     let info = LegInfo {
         id: id.clone(),
@@ -93,6 +97,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         id,
         connected: now,
         named,
+        redaction,
         socket: Some(socket),
         replies_in,
         replies,
@@ -125,6 +130,7 @@ struct Leg {
     connected: Moment,
     /// Whether the conversation is known for good.
     named: bool,
+    redaction: Redaction,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
     replies_in: mpsc::Sender<Box<Reply>>,
@@ -214,7 +220,7 @@ impl Leg {
     }
 
     fn transcribe(&mut self, segment: Segment) {
-        if let Err(segment) = self.gateway.pool.submit(segment, &self.replies_in) {
+        if let Err(segment) = self.gateway.pool.submit(segment, &self.redaction, &self.replies_in) {
             let refusal = Reply::refused(&segment, Fault::Overload);
             self.gateway.buffers.give(segment.samples);
             self.call.handle(self.gateway.clock.now(), Input::Reply(refusal));
@@ -263,6 +269,7 @@ impl Leg {
         let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             let joined_at = self.presence.join(&conversation, self.connected);
+            self.redaction = self.gateway.pool.redaction(&conversation, self.redaction.policy().terms());
             self.call.join(conversation, joined_at);
             if let Some(Capture { paused: true, reason }) = self.presence.capture() {
                 self.call.start_paused(&reason);

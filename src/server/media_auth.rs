@@ -250,7 +250,7 @@ impl MediaAuth {
 mod tests {
     use super::*;
     use crate::config::Secret;
-    use crate::types::{ConversationId, Speaker};
+    use crate::types::{ConversationId, RedactionTerms, Speaker};
     use crate::vonage::signature::{Claims, sign};
 
     const NOW: WallTime = WallTime(1_763_942_400_000_000);
@@ -279,6 +279,7 @@ mod tests {
             speaker: Speaker::Caller,
             participant: None,
             listen_only: false,
+            redaction: RedactionTerms::default(),
             clock_epoch_ms: (NOW.0 / 1000 - age_ms) as u64,
             expires_s: NOW.0 as u64 / 1_000_000 + 60,
             id: "one".into(),

@@ -160,9 +160,10 @@ impl Sink for JsonLines {
         Ok(())
     }
 
-    fn poll(&mut self, _: Duration) {
+    fn poll(&mut self, _: Duration) -> bool {
         // Called when nothing more waits: readers of the file see what there is.
         self.write_out();
+        false
     }
 
     fn trouble(&self) -> Option<String> {

@@ -56,9 +56,11 @@ pub trait Sink: Send {
     /// [`Refusal`].
     fn send(&mut self, event: &Arc<Event>) -> Result<(), Refusal>;
 
-    /// Lets the sink do its own work, such as handling acknowledgements, for at most `wait`.
-    fn poll(&mut self, wait: Duration) {
+    /// Lets the sink do its own work, such as handling acknowledgements. Where some are due it
+    /// waits for them, for as long as `wait`, and gives `true`.
+    fn poll(&mut self, wait: Duration) -> bool {
         let _ = wait;
+        false
     }
 
     /// What keeps it from delivering at the moment, and the remedy; `None` when all is well.

@@ -4,10 +4,12 @@
 //! parsing, arithmetic and display; every other module may look here, and this
 //! one looks at nobody.
 
+pub mod entity;
 pub mod fault;
 pub mod id;
 pub mod private;
 pub mod rate;
+pub mod redaction;
 pub mod segment;
 pub mod sentiment;
 pub mod settings;
@@ -15,10 +17,12 @@ pub mod speaker;
 pub mod time;
 pub mod transcript;
 
+pub use entity::{Entity, EntityKind};
 pub use fault::{BuildError, DropReason, Fault, PeerFault};
 pub use id::{BadId, ConversationId, LegId, SegmentId};
 pub use private::Private;
 pub use rate::Rate;
+pub use redaction::{KeyRule, RedactionMode, RedactionTerms};
 pub use segment::{Reply, Segment, SegmentKind};
 pub use sentiment::{Sentiment, SentimentLabel};
 pub use settings::settings;

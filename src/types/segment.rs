@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, LegId, MediaTime, Moment, SegmentId, Sentiment, Transcript};
+use super::{Entity, Fault, LegId, MediaTime, Moment, SegmentId, Sentiment, Transcript};
 
 /// Why a segment is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +39,8 @@ pub struct Reply {
     pub kind: SegmentKind,
     /// Text, or why there is none.
     pub outcome: Result<Transcript, Fault>,
+    /// What was taken out of the text, in its order.
+    pub entities: Vec<Entity>,
     /// Sentiment of the text, where it was asked for and could be had.
     pub sentiment: Option<Sentiment>,
     /// Name of the transcriber that answered.

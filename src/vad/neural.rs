@@ -1,10 +1,12 @@
 //! A small recurrent network (the `earshot` crate, pure Rust).
 //!
-//! Quiet on silence, ring tones and DTMF, where the sub-band detector is not.
+//! Surer of speech in noise than the sub-band detector; tones and music it takes for
+//! speech as that one does (`sidetone eval vad`).
 //! It works in windows of 16 ms; the pipeline's frames are 20 ms. The windows are
 //! cut from the stream of frames, and a frame's score is the highest of the
 //! windows that it completed: one, or every fourth time two.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Backend, Factory, Frame, Vad};
@@ -27,10 +29,10 @@ impl Backend for Neural {
     }
 
     fn about(&self) -> &'static str {
-        "small recurrent network, about 9 µs a frame and 10 KiB a leg; quiet on tones and noise"
+        "small recurrent network, about 9 µs a frame and 10 KiB a leg; misses little, takes tones and music for speech"
     }
 
-    fn build(&self, table: &toml::Table) -> Result<Factory, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Factory, BuildError> {
         let Settings {} = settings("vad.neural", table)?;
         Ok(Arc::new(|| {
             let detector = earshot::Detector::default_boxed();

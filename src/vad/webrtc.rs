@@ -6,6 +6,7 @@
 // The one place in the crate that needs `unsafe`: see `Detector`.
 #![allow(unsafe_code)]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -40,7 +41,7 @@ impl Backend for Webrtc {
         "sub-band Gaussian mixtures, about 2 µs a frame; cheapest, takes tones and music for speech"
     }
 
-    fn build(&self, table: &toml::Table) -> Result<Factory, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Factory, BuildError> {
         let wanted: Settings = settings("vad.webrtc", table)?;
         let mode = match wanted.aggressiveness {
             0 => || VadMode::Quality,

@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::jws::{self, Compact};
-use crate::types::{ConversationId, LegId, Private, Speaker, WallTime};
+use crate::types::{ConversationId, KeyRule, LegId, Private, RedactionMode, RedactionTerms, Speaker, WallTime};
 
 /// Longest token looked at, in bytes.
 pub const TOKEN_LEN_MAX: usize = 1024;
@@ -42,6 +42,8 @@ pub struct MediaClaims {
     pub participant: Option<LegId>,
     /// Whether nothing may be played to the leg.
     pub listen_only: bool,
+    /// What is taken out of its texts, and which of its keys are published.
+    pub redaction: RedactionTerms,
     /// Zero of the call clock: ms since 1970, UTC. The same for all legs of a call.
     pub clock_epoch_ms: u64,
     /// Good until then: whole seconds since 1970, UTC.
@@ -91,6 +93,10 @@ struct Written {
     p: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     l: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    r: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    k: Option<String>,
     t: u64,
     x: u64,
     j: String,
@@ -128,6 +134,8 @@ impl MediaKeys {
             s: claims.speaker.as_str().to_owned(),
             p: claims.participant.as_ref().map(|leg| leg.as_str().to_owned()),
             l: claims.listen_only,
+            r: claims.redaction.mode.map(|mode| mode.as_str().to_owned()),
+            k: claims.redaction.keys.map(|rule| rule.as_str().to_owned()),
             t: claims.clock_epoch_ms,
             x: claims.expires_s,
             j: claims.id.clone(),
@@ -163,6 +171,11 @@ impl MediaKeys {
             speaker: Speaker::parse(&written.s),
             participant: written.p.map(|leg| LegId::parse(&leg)).transpose().map_err(|_| bad)?,
             listen_only: written.l,
+            // A word that only a later version knows must not let more through.
+            redaction: RedactionTerms {
+                mode: written.r.map(|mode| RedactionMode::parse(&mode).unwrap_or(RedactionMode::Strict)),
+                keys: written.k.map(|rule| KeyRule::parse(&rule).unwrap_or(KeyRule::Mask)),
+            },
             clock_epoch_ms: written.t,
             expires_s: written.x,
             id: written.j,
@@ -264,6 +277,7 @@ mod tests {
             speaker: Speaker::Caller,
             participant: Some(LegId::parse("63f61863-4a51-4f6b-86e1-46edebcf9356").unwrap()),
             listen_only: false,
+            redaction: RedactionTerms::default(),
             clock_epoch_ms: 1_763_942_399_123,
             expires_s: 1_763_942_460,
             id: "63f61863-4a51-4f6b-86e1-46edebcf9356".into(),
@@ -280,8 +294,13 @@ mod tests {
         assert!(token.len() <= 400, "{} bytes", token.len());
         assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{token}");
         assert_eq!(keys(&[1]).verify(&token, NOW), Ok(claims()));
-        let mixed =
-            MediaClaims { participant: None, listen_only: true, speaker: Speaker::parse("supervisor"), ..claims() };
+        let mixed = MediaClaims {
+            participant: None,
+            listen_only: true,
+            redaction: RedactionTerms { mode: Some(RedactionMode::Strict), keys: Some(KeyRule::Publish) },
+            speaker: Speaker::parse("supervisor"),
+            ..claims()
+        };
         assert_eq!(keys(&[1]).verify(&keys(&[1]).sign(&mixed), NOW), Ok(mixed));
     }
 

@@ -7,6 +7,7 @@
 
 mod api;
 mod calls;
+mod private;
 mod security;
 #[path = "../gateway/support/mod.rs"]
 #[allow(dead_code, reason = "shared with the gateway's own tests")]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sidetone::event::Body;
-use sidetone::event::body::LedgerAccount;
+use sidetone::event::body::{LedgerAccount, SentimentQuarter, SentimentTrend};
 use sidetone::event::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
     CallStarted, CallTransferred, CallUpdated, Listening, PausedSpan, RecordLeg, RecordParticipant,
@@ -124,6 +124,11 @@ pub(crate) fn examples() -> Vec<Body> {
                     dropped: [].into(),
                 }),
                 finals: 1,
+                sentiment: Some(SentimentTrend {
+                    compound: 0.5,
+                    scored_ms: 1_000,
+                    quarters: vec![SentimentQuarter { compound: Some(0.5), scored_ms: 250 }; 4],
+                }),
             }],
             recordings: vec![recording()],
             paused: vec![paused()],

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use sidetone::event::body::{
     CapturePaused, CaptureResumed, Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted,
-    PlaybackEnded, PlaybackOutcome, SentimentScore, SpeechEnded, SpeechStarted, TimedWord, Timing, TranscriptDropped,
-    TranscriptFinal, TranscriptPartial, Weights,
+    PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentQuarter, SentimentScore, SentimentTrend, SpeechEnded,
+    SpeechStarted, TimedBy, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
 };
 use sidetone::event::loss::{self, GatewayLoss};
 use sidetone::event::{Author, Body, Event, Origin, schema};
@@ -74,6 +74,14 @@ fn examples() -> Vec<Body> {
             end_ms: 3_400,
             text: "You have charged me twice.".into(),
             words: vec![TimedWord { text: "You".into(), start_ms: 940, end_ms: 1_050, confidence: Some(0.5) }],
+            entities: vec![RedactedEntity {
+                kind: "card".into(),
+                start_ms: 940,
+                end_ms: 1_050,
+                timed_by: TimedBy::Words,
+                first_word: 0,
+                words: 1,
+            }],
             confidence: Some(0.75),
             language: "en".into(),
             asr: "moonshine".into(),
@@ -128,6 +136,13 @@ fn examples() -> Vec<Body> {
                 speech_dbfs: Some(-22.5),
                 dtmf: 1,
             },
+            sentiment: Some(SentimentTrend {
+                compound: -0.25,
+                scored_ms: 2_760,
+                quarters: [(Some(-0.25), 860), (Some(-0.25), 1_500), (Some(-0.25), 400), (None, 0)]
+                    .map(|(compound, scored_ms)| SentimentQuarter { compound, scored_ms })
+                    .into(),
+            }),
         }),
     ]
 }
@@ -229,4 +244,18 @@ fn what_was_written_is_read_again_byte_for_byte() {
         Event::from_structured(unknown.as_bytes()).unwrap_err().to_string(),
         "events of type \"x.v1\" are not known to this version"
     );
+}
+
+#[test]
+fn a_final_from_before_there_were_entities_fits_its_schema_and_is_read_as_having_none() {
+    let written = events().into_iter().map(|event| event.to_structured());
+    let line = written.map(|line| String::from_utf8(line).unwrap()).find(|line| line.contains("\"entities\"")).unwrap();
+    let mut old: Value = serde_json::from_str(&line).unwrap();
+    old["data"].as_object_mut().unwrap().shift_remove("entities").unwrap();
+    let described = schema::all().into_iter().find(|described| described.kind == "transcript.final.v1").unwrap();
+    assert!(jsonschema::validator_for(&described.schema).unwrap().is_valid(&old["data"]));
+    match Event::from_structured(old.to_string().as_bytes()).unwrap().body {
+        Body::TranscriptFinal(read) => assert_eq!(read.entities, []),
+        other => panic!("{other:?}"),
+    }
 }

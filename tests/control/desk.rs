@@ -13,7 +13,8 @@ use sidetone::control::{
 use sidetone::event::body::{Characteristics, LedgerAccount, LegEnded};
 use sidetone::event::call::CallRecord;
 use sidetone::event::{Body, Event, schema};
-use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, Speaker, WallTime};
+use sidetone::redact::Policy;
+use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, RedactionTerms, Speaker, WallTime};
 use sidetone::vonage::media_token::MediaKeys;
 use sidetone::vonage::ncco::{Endpoint, Ncco, Phone};
 use sidetone::vonage::rest_types::{self, CallCreated, CreateCall};
@@ -52,6 +53,7 @@ pub fn flow(target: Target) -> Flow {
         record: false,
         target,
         listen: Listen::Separate,
+        redaction: RedactionTerms::default(),
         from: None,
         ring_s: 30,
         unreached: "Nobody can take your call now.".into(),
@@ -117,6 +119,7 @@ impl Desk {
             pass,
             source: "/sidetone/test".into(),
             has_api,
+            redaction: Policy::default(),
             limits,
         };
         let mut given = 0;
@@ -479,5 +482,5 @@ pub fn ended(reason: &str, complete: bool) -> LegEnded {
         speech_dbfs: None,
         dtmf: 0,
     };
-    LegEnded { reason: reason.into(), complete, end_ms: 20, ledger, characteristics }
+    LegEnded { reason: reason.into(), complete, end_ms: 20, ledger, characteristics, sentiment: None }
 }

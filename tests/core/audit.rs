@@ -80,6 +80,8 @@ pub(crate) struct Audit {
     terminal_end_ms: u64,
     finals: u64,
     losses: u64,
+    /// Speech with a score, in ms, and the sum of its scores by its length.
+    scored: (u64, f64),
     words: u64,
     /// Incoming samples by `transcribed` or the reason of the drop, last segment apart.
     booked: BTreeMap<String, u64>,
@@ -154,6 +156,7 @@ impl Audit {
             terminal_end_ms: 0,
             finals: 0,
             losses: 0,
+            scored: (0, 0.0),
             words: 0,
             booked: BTreeMap::new(),
             last_booked: None,
@@ -524,6 +527,11 @@ impl Audit {
     }
 
     fn transcript(&mut self, done: &TranscriptFinal) {
+        if let Some(sentiment) = &done.sentiment {
+            let ms = done.end_ms - done.start_ms;
+            self.scored.0 += ms;
+            self.scored.1 += ms as f64 * f64::from(sentiment.compound);
+        }
         let request = self.terminal(done.segment, done.start_ms, done.end_ms, "transcribed");
         let reply = request.expect("text of a segment that nobody was asked for").reply;
         let (_, outcome) = reply.expect("text of a segment that nobody answered");
@@ -594,6 +602,15 @@ impl Audit {
             self.check_places(ended, rate);
         }
         assert_eq!(ended.complete, self.losses == 0 && !refused, "complete, with {} losses", self.losses);
+
+        let trend = ended.sentiment.as_ref();
+        assert_eq!(trend.map_or(0, |trend| trend.scored_ms), self.scored.0, "speech with a score: {trend:?}");
+        if let Some(trend) = trend {
+            let parts: u64 = trend.quarters.iter().map(|quarter| quarter.scored_ms).sum();
+            assert!(trend.quarters.len() == 4 && parts.abs_diff(self.scored.0) <= 4, "{trend:?}");
+            let mean = self.scored.1 / self.scored.0 as f64;
+            assert!((f64::from(trend.compound) - mean).abs() < 2e-3, "{trend:?}, expected {mean}");
+        }
 
         let about = &ended.characteristics;
         assert_eq!(

@@ -52,6 +52,7 @@ impl Told {
             id: SegmentId(id),
             kind,
             outcome: Ok(transcript),
+            entities: Vec::new(),
             sentiment: None,
             asr: "test",
             scorer: None,

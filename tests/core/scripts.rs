@@ -575,6 +575,7 @@ impl Run {
             id: SegmentId(number(segment)?),
             kind,
             outcome,
+            entities: Vec::new(),
             sentiment: None,
             asr: "test",
             scorer: None,

@@ -115,8 +115,9 @@ impl Sink for Busy {
         Err(Refusal::Busy)
     }
 
-    fn poll(&mut self, wait: Duration) {
+    fn poll(&mut self, wait: Duration) -> bool {
         std::thread::sleep(wait);
+        true
     }
 
     fn flush(&mut self, _: Duration) -> Result<(), usize> {

@@ -10,7 +10,7 @@ use sidetone::call::BadPlayback;
 use sidetone::config::{self, Config, Source};
 use sidetone::event::body::LegEnded;
 use sidetone::server::{Command, CommandRefused, LegHandle, LegInfo, LegObserver};
-use sidetone::types::{ConversationId, LegId, Private, Rate, Speaker, WallTime};
+use sidetone::types::{ConversationId, KeyRule, LegId, Private, Rate, RedactionTerms, Speaker, WallTime};
 use sidetone::vonage::media_token::{MediaClaims, MediaKeys};
 use sidetone::vonage::signature::{Claims, Payload, sign};
 use tokio::io::AsyncWriteExt as _;
@@ -41,6 +41,7 @@ fn claims(id: &str) -> MediaClaims {
         speaker: Speaker::Agent,
         participant: Some(LegId::parse("participant-1").unwrap()),
         listen_only: true,
+        redaction: RedactionTerms::default(),
         clock_epoch_ms: wall().0 as u64 / 1000 - 60_000,
         expires_s: seconds() + 60,
         id: id.to_owned(),
@@ -133,6 +134,28 @@ async fn a_media_token_opens_one_socket_and_is_the_last_word_about_it() {
         assert!(!log.contains(secret), "{secret} was logged");
     }
     assert!(!log.contains("SOCKETS ARE OPEN"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_says_which_keys_are_published() {
+    let (app, _folder) = app(&format!("[media]\ntoken_keys = \"{KEY}\""), Vec::new()).await;
+    let mut watch = Follower::connect(app.address(), "").await;
+    let rules = [None, Some(KeyRule::Choices), Some(KeyRule::Publish), Some(KeyRule::Mask)];
+    let expected = [["5", "[DIGIT]"], ["5", "[DIGIT]"], ["5", "5"], ["[DIGIT]", "[DIGIT]"]];
+    for (n, (keys, expected)) in rules.into_iter().zip(expected).enumerate() {
+        let redaction = RedactionTerms { keys, ..RedactionTerms::default() };
+        let token = token(&MediaClaims { redaction, ..claims(&n.to_string()) });
+        let mut peer = Peer::connect(app.address(), &format!("?token={token}")).await;
+        peer.text(&hello(8_000)).await;
+        let mut shown = Vec::new();
+        for _ in expected {
+            peer.text(DTMF).await;
+            shown.push(text(&coming(&mut watch, "dtmf.v1").await, "/data/digit").to_owned());
+        }
+        assert_eq!(shown, expected, "{keys:?}");
+        assert_eq!(peer.hang_up().await, Back::Close(1000));
+    }
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

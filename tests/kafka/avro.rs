@@ -146,6 +146,10 @@ fn events_in_avro_are_read_through_the_registry_and_its_rules_hold() {
     );
     let optional = json!({"name": "more", "type": ["null", "string"], "default": null});
     assert_eq!(changed(&|fields| fields.push(optional.clone())), 200, "a new field that may be absent");
+    let mut before = schemas["transcript.final.v1"].clone();
+    before["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "entities");
+    let subject = "sidetone.events.TranscriptFinalV1";
+    assert_eq!(registry.register(subject, &before), 200, "as it was before there were entities");
 }
 
 fn confluent(test: &str, broker: &Broker, registry: &Registry, topic: &str, printed: &[Value]) {

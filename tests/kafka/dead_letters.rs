@@ -19,10 +19,11 @@ fn what_the_broker_refuses_is_on_the_dead_letter_topic_with_reason_and_envelope(
     runtime.block_on(admin.create_topics([&new], &rdkafka::admin::AdminOptions::new())).unwrap();
 
     let config = folder.path().join("sidetone.toml");
-    // Each event a batch of its own, not compressed, so that its own size counts.
+    // Many events a batch: what is refused then is the batch, and not only those of it that
+    // are too large. Not compressed, so that these are.
     let toml = format!(
         "[sink.kafka]\ntopic = {events:?}\ndead_letter_topic = {dead:?}\ndead_letters = \"dead.jsonl\"\n\
-         [sink.kafka.properties]\ncompression.type = \"none\"\nbatch.num.messages = 1\n[asr.scripted]\ntexts = [{:?}]\n",
+         [sink.kafka.properties]\ncompression.type = \"none\"\nlinger.ms = 100\n[asr.scripted]\ntexts = [{:?}]\n",
         "a long story ".repeat(400)
     );
     std::fs::write(&config, toml).unwrap();

@@ -86,7 +86,7 @@ pub(super) struct Decoder {
 impl Decoder {
     /// Opens the networks in `folder` with `threads` threads within an operation.
     pub(super) fn open(backend: &str, folder: &Path, threads: usize) -> Result<Self, BuildError> {
-        let runtime = onnx::runtime(backend, &folder.join("libonnxruntime.so"))?;
+        let runtime = onnx::runtime(backend, &folder.join(onnx::LIBRARY))?;
         let open = |name: &str| {
             let file = folder.join(name);
             let bytes = onnx::weights(backend, &file)?;

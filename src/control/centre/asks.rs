@@ -136,6 +136,7 @@ impl Centre {
                     call: id,
                     speaker: whom.map_or(Role::Mixed, |who| who.role.clone()).speaker(),
                     participant: hears.clone(),
+                    redaction: call.flow.as_ref().map(|flow| flow.redaction).unwrap_or_default(),
                     epoch: call.opened.wall,
                 };
                 let name = plan::conversation_name(call.flow.as_deref(), id);
@@ -335,6 +336,7 @@ impl Centre {
             call: &call.id,
             speaker: Role::Caller.speaker(),
             participant: caller.cloned(),
+            redaction: flow.redaction,
             epoch: call.opened.wall,
         };
         plan::opening(flow, &self.settings.public_url, &self.settings.pass, heard, token.as_str(), now.wall)

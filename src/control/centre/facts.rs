@@ -13,6 +13,7 @@ use crate::control::plan::{self, Heard};
 use crate::control::role::Role;
 use crate::event::Body;
 use crate::event::call::{CallAnswered, CallCompleted, CallFailed, CallRecording, CallUpdated};
+use crate::redact;
 use crate::types::{LegId, WallTime};
 use crate::vonage::ncco::Ncco;
 use crate::vonage::webhook::{Event, Recorded, Status, StatusEvent, time};
@@ -155,7 +156,13 @@ impl Centre {
             }
             let token = (self.ids)();
             let participant = call.caller().map(|who| who.id.clone());
-            let heard = Heard { call: &call.id, speaker: Role::Caller.speaker(), participant, epoch: call.opened.wall };
+            let heard = Heard {
+                call: &call.id,
+                speaker: Role::Caller.speaker(),
+                participant,
+                redaction: flow.redaction,
+                epoch: call.opened.wall,
+            };
             let (url, pass) = (&self.settings.public_url, &self.settings.pass);
             return Some(plan::reconnect(url, pass, heard, token.as_str(), now.wall));
         }
@@ -209,7 +216,7 @@ impl Centre {
         self.emit(now, call, Body::CallRecording(body));
     }
 
-    /// `call.updated`: what has no event of its own, as it came.
+    /// `call.updated`: what has no event of its own, as it came but for what is redacted.
     pub(super) fn update(
         &mut self,
         now: Now,
@@ -236,6 +243,9 @@ impl Centre {
         if let Some(Value::String(to)) = content.get_mut("to") {
             *to = without_token(to).to_owned();
         }
+        let terms = call.flow.as_ref().map(|flow| flow.redaction).unwrap_or_default();
+        let policy = self.settings.redaction.under(terms);
+        redact::hide(policy, &mut call.keys, now.mono, &mut content, matches!(event, Event::Unknown(_)));
         let at = content.get("timestamp").and_then(Value::as_str).map(str::to_owned);
         let role = leg.and_then(|leg| call.participant(leg)).map(|who| who.role.to_string());
         let body = CallUpdated {

@@ -18,9 +18,14 @@ pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Log lines and complaints looked at between two questions.
 const POLLS: usize = 100;
 
+const GAPLESS: &str = "enable.gapless.guarantee";
+
 /// Properties of a producer that we set before the user's own.
-const PRODUCER: [(&str, &str); 7] = [
+const PRODUCER: [(&str, &str); 8] = [
     ("enable.idempotence", "true"),
+    // At the first refusal the producer stops, and another one begins with what was refused;
+    // else what is in flight behind it is sent again without it, and arrives before it.
+    (GAPLESS, "true"),
     ("acks", "all"),
     // No time limit: an event is either acknowledged, refused, or still ours.
     ("message.timeout.ms", "0"),
@@ -35,7 +40,13 @@ const PRODUCER: [(&str, &str); 7] = [
 /// # Errors
 /// The property whose file cannot be read.
 pub fn producer_config(settings: &Settings) -> Result<ClientConfig, String> {
-    config(settings, &PRODUCER)
+    let mut config = config(settings, &PRODUCER)?;
+    let of_user = |name| settings.properties.get(name);
+    if of_user("enable.idempotence") == Some("false") && of_user(GAPLESS).is_none() {
+        // The one is not to be had without the other.
+        config.remove(GAPLESS);
+    }
+    Ok(config)
 }
 
 /// The configuration of a client that produces nothing.

@@ -3,8 +3,8 @@
 //! While the broker is away librdkafka holds what it has taken, without a time
 //! limit, and its bounded queue fills; then this sink says it is busy, and events
 //! wait in the lane. What an operator can mend (a missing topic, no authorisation) is
-//! offered again, in order, one event at a time until one is taken. What a broker
-//! refuses for good goes to the dead-letter topic, and what that does not take to the
+//! offered again, in order, one event alone until one is taken. What a broker refuses for
+//! good though it was alone goes to the dead-letter topic, and what that does not take to the
 //! dead-letter file, with the reason and the whole envelope.
 //!
 //! The record key is the conversation, not the leg: all that happens in a conversation is
@@ -17,13 +17,14 @@ pub mod reader;
 pub mod registry;
 mod settle;
 mod topics;
+mod window;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
 pub use self::client::producer_config;
 pub use self::encode::Decoder;
@@ -44,6 +45,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for a producer that failed for good to give back what it holds.
 const GIVE_BACK: Duration = Duration::from_secs(10);
 
+/// Longest sleep of one who waits for all acknowledgements before it looks again.
+const SLICE: Duration = Duration::from_millis(5);
+
 /// Wait for room in librdkafka's queue, and how often it is tried while there is progress.
 const ROOM_WAIT: Duration = Duration::from_millis(5);
 const ROOM_WAITS: u32 = 40;
@@ -54,8 +58,9 @@ type Record<'a> = BaseRecord<'a, str, Vec<u8>, Box<Sent>>;
 pub struct Kafka {
     settings: Arc<Settings>,
     encoding: Encoding,
-    /// Its own thread handles acknowledgements, so that none waits for the lane to look.
-    producer: ThreadedProducer<Context>,
+    /// Acknowledgements are handled by whoever polls, the lane's thread: what is allocated for
+    /// an event is freed where it was allocated, which is half of what an event costs.
+    producer: BaseProducer<Context>,
     /// When what was sent back may be tried again.
     again: Option<Instant>,
     /// Events that were ever sent: the number of the last.
@@ -102,27 +107,33 @@ impl Kafka {
     }
 
     /// Does what acknowledgements ask for: takes back what would pass an event that came
-    /// back, sets aside what was refused, begins anew when the producer failed for good.
+    /// back, begins anew when the producer failed for good, sets aside what was refused.
     fn tend(&mut self) {
         if self.context().take_overtaking() {
             self.producer.purge(PurgeConfig::default().queue());
         }
-        while let Some((event, reason)) = self.context().take_refused() {
-            self.set_aside_on_topic(event, reason);
-        }
         if self.context().take_failed()
-            && let Some((_, problem)) = self.producer.client().fatal_error()
+            && let Some((code, problem)) = self.producer.client().fatal_error()
         {
-            self.begin_anew(&problem);
+            if code != RDKafkaErrorCode::GaplessGuarantee {
+                let problem = format!("the producer failed ({problem}) and is replaced");
+                SinkTrouble { sink: NAME, problem: &problem }.emit();
+            }
+            self.begin_anew();
+        }
+        while let Some((event, reason)) = self.context().take_refused() {
+            if !self.set_aside_on_topic(event, reason) {
+                // First another producer.
+                break;
+            }
         }
     }
 
-    /// An idempotent producer that lost its place takes nothing more. Another one does, and
-    /// ids tell consumers what came twice.
-    fn begin_anew(&mut self, problem: &str) {
-        SinkTrouble { sink: NAME, problem: &format!("the producer failed ({problem}) and is replaced") }.emit();
+    /// A producer that was refused something, or lost its place, takes nothing more. Another
+    /// one does, and ids tell consumers what came twice.
+    fn begin_anew(&mut self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        self.context().wait(GIVE_BACK, |context| context.under_way() == 0);
+        self.settle_all(GIVE_BACK);
         let made = producer_config(&self.settings).and_then(|config| client::create(&config, self.context().succeed()));
         match made {
             Ok(producer) => self.producer = producer,
@@ -131,6 +142,18 @@ impl Kafka {
                 self.context().note_failure();
                 SinkTrouble { sink: NAME, problem: &problem }.emit();
             }
+        }
+    }
+
+    /// Handles acknowledgements until none is due, or `wait` is over.
+    fn settle_all(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.context().under_way() == 0 || left.is_zero() {
+                return self.producer.poll(Duration::ZERO);
+            }
+            self.producer.poll(left.min(SLICE));
         }
     }
 
@@ -143,27 +166,37 @@ impl Kafka {
             // Order: what is under way may come back too.
             return false;
         }
-        let now = Instant::now();
-        if *self.again.get_or_insert(now + PAUSE) > now {
+        if self.context().take_setback() {
+            self.again = Some(Instant::now() + PAUSE);
+        }
+        if self.again.is_some_and(|again| again > Instant::now()) {
             return false;
         }
-        // One alone, until one is taken: then the others follow at once.
-        let blocked = self.context().is_blocked();
-        while let Some((number, event)) = self.context().take_back() {
-            match self.produce(&event, number) {
-                Ok(()) if blocked => {
-                    self.again = None;
-                    return false;
-                }
-                Ok(()) => {}
-                Err(_) => {
-                    self.context().give_back(number, event);
-                    return false;
-                }
+        while self.context().has_room()
+            && let Some((number, event)) = self.context().take_back()
+        {
+            if self.produce(&event, number).is_err() {
+                self.context().give_back(number, event);
+                return false;
             }
         }
-        self.again = None;
-        true
+        !self.context().has_back()
+    }
+
+    /// Whether an event may be sent now: all that came back is on its way again, and there is
+    /// room for one more. While acknowledgements make room it waits for some.
+    fn may_send(&mut self) -> bool {
+        for _ in 0..ROOM_WAITS {
+            self.tend();
+            if self.context().owes_a_return() || !self.send_back() {
+                return false;
+            }
+            if self.context().has_room() {
+                return true;
+            }
+            self.producer.poll(ROOM_WAIT);
+        }
+        false
     }
 
     fn produce(&mut self, event: &Arc<Event>, number: u64) -> Result<(), Refusal> {
@@ -180,7 +213,8 @@ impl Kafka {
             let value = if key == "content-type" { content_type } else { value };
             headers = headers.take().map(|all| all.insert(Header { key, value: Some(value) }));
         });
-        let (sent, durable) = (Sent::event(event, number), event.lane() == Lane::Durable);
+        let sent = Sent::event(event, number, self.context().sends_one_alone());
+        let durable = event.lane() == Lane::Durable;
         self.context().hold(durable);
         let record = BaseRecord::with_opaque_to(self.settings.topic_of(event.body.kind()), sent)
             .key(event.origin.conversation.as_str())
@@ -217,7 +251,7 @@ impl Kafka {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => record = back,
                 other => return other.map_err(|(error, _)| error),
             }
-            self.context().wait(ROOM_WAIT, |_| false);
+            self.producer.poll(ROOM_WAIT);
             if self.context().under_way() >= held {
                 break;
             }
@@ -225,11 +259,13 @@ impl Kafka {
         self.producer.send(record).map_err(|(error, _)| error)
     }
 
-    /// To the dead-letter topic; if that is not to be had, to the file.
-    fn set_aside_on_topic(&self, event: Arc<Event>, reason: String) {
+    /// To the dead-letter topic; if that is not to be had, to the file. `false` when the
+    /// producer has failed, and the next one is to be asked.
+    fn set_aside_on_topic(&self, event: Arc<Event>, reason: String) -> bool {
         let topic = &self.settings.dead_letter_topic;
         if topic.is_empty() {
-            return self.context().bury_for_good(&event, &reason);
+            self.context().bury_for_good(&event, &reason);
+            return true;
         }
         let value = settle::letter(&event, &reason);
         let mut headers = OwnedHeaders::new();
@@ -241,12 +277,18 @@ impl Kafka {
         let sent = Sent::letter(event, reason);
         self.context().hold(false);
         let record = BaseRecord::with_opaque_to(topic, sent).key(key.as_str()).payload(&value).headers(headers);
-        if let Err((_, record)) = self.producer.send(record) {
-            if let What::Letter(event, reason) = record.delivery_opaque.what {
+        let Err((error, record)) = self.producer.send(record) else { return true };
+        self.context().release(false);
+        let failed = error == KafkaError::MessageProduction(RDKafkaErrorCode::Fatal);
+        if let What::Letter(event, reason) = record.delivery_opaque.what {
+            if failed {
+                self.context().note_failure();
+                self.context().refuse_again(event, reason);
+            } else {
                 self.context().bury_for_good(&event, &reason);
             }
-            self.context().release(false);
         }
+        !failed
     }
 }
 
@@ -261,17 +303,21 @@ impl Sink for Kafka {
     }
 
     fn send(&mut self, event: &Arc<Event>) -> Result<(), Refusal> {
-        self.tend();
-        if self.context().owes_a_return() || !self.send_back() {
+        if !self.may_send() {
             return Err(Refusal::Busy);
         }
         self.sent += 1;
-        self.produce(event, self.sent)
+        let taken = self.produce(event, self.sent);
+        self.producer.poll(Duration::ZERO);
+        taken
     }
 
-    fn poll(&mut self, _: Duration) {
+    fn poll(&mut self, wait: Duration) -> bool {
+        let waits = self.context().under_way() > 0;
+        self.producer.poll(if waits { wait } else { Duration::ZERO });
         self.tend();
         self.send_back();
+        waits
     }
 
     fn trouble(&self) -> Option<String> {
@@ -296,7 +342,7 @@ impl Sink for Kafka {
         let mut told = self.trouble();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            self.context().wait(left.min(PAUSE), |context| context.under_way() == 0);
+            self.settle_all(left.min(PAUSE));
             self.tend();
             // Nobody else looks while this waits, and whoever stops a gateway wants to know why it does.
             let trouble = self.trouble();

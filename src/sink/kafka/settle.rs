@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Histogram, histogram};
 use rdkafka::ClientContext;
@@ -18,6 +18,7 @@ use super::NAME;
 use super::client::Complaints;
 use super::flag::Flag;
 use super::topics::unauthorised;
+use super::window::Window;
 use crate::config::KafkaSink as Settings;
 use crate::event::{Body, Event, Lane};
 use crate::sink::{Outcome, Outcomes};
@@ -27,8 +28,8 @@ use crate::types::WallTime;
 /// Why an event that the broker may or may not have is set aside.
 pub(super) const NOT_ACKNOWLEDGED: &str = "the gateway stopped before the broker acknowledged it";
 
-/// Longest sleep of one who waits for acknowledgements before it looks again.
-const SLICE: Duration = Duration::from_millis(5);
+/// How librdkafka says that the producer stopped since something was refused.
+const GAPLESS: &str = "gap-less guarantee";
 
 /// What we remember of a record until it is acknowledged.
 pub(super) struct Sent {
@@ -39,23 +40,25 @@ pub(super) struct Sent {
     /// Read while the event was at hand: by the time of the acknowledgement it is far from
     /// every cache, and there is one for each event.
     durable: bool,
+    /// Whether no other event was under way.
+    alone: bool,
     /// Of a final: when it was authored, and the delay before that in ms.
     spoken: Option<(WallTime, f32)>,
 }
 
 impl Sent {
-    pub(super) fn event(event: &Arc<Event>, number: u64) -> Box<Self> {
+    pub(super) fn event(event: &Arc<Event>, number: u64, alone: bool) -> Box<Self> {
         let spoken = match &event.body {
             Body::TranscriptFinal(text) => Some((event.time, text.timing.total_ms)),
             _ => None,
         };
         let durable = event.lane() == Lane::Durable;
-        Box::new(Self { what: What::Event(Arc::clone(event)), at: Instant::now(), number, durable, spoken })
+        Box::new(Self { what: What::Event(Arc::clone(event)), at: Instant::now(), number, durable, alone, spoken })
     }
 
     pub(super) fn letter(event: Arc<Event>, reason: String) -> Box<Self> {
         let what = What::Letter(event, reason);
-        Box::new(Self { what, at: Instant::now(), number: 0, durable: false, spoken: None })
+        Box::new(Self { what, at: Instant::now(), number: 0, durable: false, alone: false, spoken: None })
     }
 }
 
@@ -75,14 +78,13 @@ struct Shared {
     held: AtomicUsize,
     /// Records of any kind that it holds, until all is done that their fate asks for.
     under_way: AtomicUsize,
-    /// For those who wait for an acknowledgement.
-    waiting: Mutex<()>,
-    settled: Condvar,
     /// Events to be tried again, by their numbers. No more than librdkafka's queue held.
     back: Mutex<BTreeMap<u64, Arc<Event>>>,
     any_back: Flag,
-    /// Set from the first event that comes back to the first that is acknowledged.
-    blocked: Flag,
+    /// Room for events under way.
+    window: Window,
+    /// Set when something was refused that time may mend.
+    setback: Flag,
     /// Events that will never be taken, and why, until they are set aside.
     refused: Mutex<VecDeque<(Arc<Event>, String)>>,
     any_refused: Flag,
@@ -124,11 +126,10 @@ impl Context {
             complaints: Complaints::default(),
             held: AtomicUsize::default(),
             under_way: AtomicUsize::default(),
-            waiting: Mutex::default(),
-            settled: Condvar::new(),
             back: Mutex::default(),
             any_back: Flag::default(),
-            blocked: Flag::default(),
+            window: Window::default(),
+            setback: Flag::default(),
             refused: Mutex::default(),
             any_refused: Flag::default(),
             ending: Flag::default(),
@@ -185,30 +186,12 @@ impl Context {
     /// A record is no longer the producer's, or never was.
     pub(super) fn release(&self, durable: bool) {
         self.0.held.fetch_sub(durable.into(), Ordering::SeqCst);
-        // Who waits for less than all looks again soon enough; a word for each would be dear.
-        if self.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.settled.notify_all();
-        }
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Records that the producer holds.
     pub(super) fn under_way(&self) -> usize {
         self.0.under_way.load(Ordering::SeqCst)
-    }
-
-    /// Waits until something holds that acknowledgements bring about, or `wait` is over.
-    pub(super) fn wait(&self, wait: Duration, holds: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + wait;
-        let mut guard = locked(&self.0.waiting);
-        while !holds(self) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            // Nobody takes the lock to wake us, so a word may be missed: not for long.
-            let slice = left.min(SLICE);
-            guard = self.0.settled.wait_timeout(guard, slice).unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 
     /// Durable events of which nobody knows yet whether they are safe.
@@ -271,8 +254,24 @@ impl Context {
         self.0.any_back.is_set()
     }
 
-    pub(super) fn is_blocked(&self) -> bool {
-        self.0.blocked.is_set()
+    /// Whether one more event may be under way.
+    pub(super) fn has_room(&self) -> bool {
+        self.0.window.has_room(self.under_way())
+    }
+
+    pub(super) fn sends_one_alone(&self) -> bool {
+        self.0.window.is_of_one()
+    }
+
+    /// Whether something was refused, since this was last asked, that time may mend.
+    pub(super) fn take_setback(&self) -> bool {
+        self.0.setback.take()
+    }
+
+    /// Nothing may pass what was refused, and it is to be tried alone.
+    fn narrow(&self) {
+        self.0.window.narrow();
+        self.0.overtaking.set(true);
     }
 
     pub(super) fn take_back(&self) -> Option<(u64, Arc<Event>)> {
@@ -310,7 +309,7 @@ impl Context {
         }
     }
 
-    fn refuse_again(&self, event: Arc<Event>, reason: String) {
+    pub(super) fn refuse_again(&self, event: Arc<Event>, reason: String) {
         let mut refused = locked(&self.0.refused);
         refused.push_back((event, reason));
         self.0.any_refused.set(true);
@@ -357,6 +356,10 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             self.note_failure();
+            if reason.contains(GAPLESS) {
+                // Asked for, and what was refused tells why.
+                return;
+            }
         }
         // librdkafka repeats itself; the lane tells only what is new.
         self.0.complaints.add(&error, reason, &self.0.settings);
@@ -376,7 +379,7 @@ impl ProducerContext for Context {
 
 impl Context {
     fn settle(&self, result: &DeliveryResult<'_>, sent: Sent) {
-        let Sent { what, at, number, durable, spoken } = sent;
+        let Sent { what, at, number, durable, alone, spoken } = sent;
         let event = match what {
             What::Event(event) => event,
             What::Letter(event, reason) => {
@@ -402,8 +405,8 @@ impl Context {
         match fate(error) {
             Fate::TryAgain(why) => {
                 self.complain(error, record.topic());
-                self.0.blocked.set(true);
-                self.0.overtaking.set(true);
+                self.narrow();
+                self.0.setback.set(true);
                 if why == Some(RDKafkaErrorCode::Fatal) {
                     self.note_failure();
                 }
@@ -414,12 +417,17 @@ impl Context {
             // The producer is being dropped: see `Sink::flush` for who tells of it.
             Fate::Purged if event.lane() == Lane::Durable => self.bury(&event, NOT_ACKNOWLEDGED),
             Fate::Purged => EventSettled { sink: NAME, delivery: Delivery::Shed }.emit(),
-            Fate::Refused => self.refuse(event, error.to_string()),
+            Fate::Refused if alone => self.refuse(event, error.to_string()),
+            // Or another of its batch was meant.
+            Fate::Refused => {
+                self.narrow();
+                self.return_to_queue(event, number);
+            }
         }
     }
 
     fn acknowledged(&self, event: &Arc<Event>, at: Instant, durable: bool, spoken: Option<(WallTime, f32)>) {
-        self.0.blocked.set(false);
+        self.0.window.widen();
         if !self.has_back() {
             self.0.complaints.forget();
         }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use cpu_time::ProcessTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use super::offline::{self, Pipeline};
-use super::{Common, Done, Failure};
+use super::super::offline::{self, Pipeline};
+use super::super::{Common, Done, Failure, models};
 use crate::app;
 use crate::asr::Transcriber;
 use crate::audio::resample::Resampler;
@@ -25,19 +25,7 @@ use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 use crate::types::{Rate, SegmentKind};
 
 #[derive(Debug, Args)]
-pub(super) struct Options {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Word error rates of the configured transcriber, alone and within the live pipeline
-    Asr(Asr),
-}
-
-#[derive(Debug, Args)]
-struct Asr {
+pub(super) struct Asr {
     /// Table of recordings: columns file and transcript, separated by tabs
     #[arg(long, value_name = "FILE.tsv", default_value = "../shared/audio/MANIFEST.tsv")]
     manifest: PathBuf,
@@ -179,18 +167,21 @@ struct Outcome {
     live: Score,
 }
 
-pub(super) fn run(common: &Common, options: Options) -> Done {
-    let What::Asr(options) = options.what;
-    let mut settings = vec![("sink.file.path", toml::Value::String(String::new()))];
+pub(super) fn run(common: &Common, options: &Asr) -> Done {
+    // What was said is compared with what was heard: nothing is taken out of either.
+    let mut settings = vec![
+        ("sink.file.path", toml::Value::String(String::new())),
+        ("redaction.policy", toml::Value::String("off".to_owned())),
+    ];
     if common.log.is_none() {
         settings.push(("log.filter", toml::Value::String("warn".to_owned())));
     }
     let config = common.load(settings)?;
-    let (rows, skipped) = rows(&options)?;
-    super::models::ensure(&config)?;
+    let (rows, skipped) = rows(options)?;
+    models::ensure(&config)?;
     let engines = app::engines(&config)?;
     let pipeline = Pipeline::start(&config, &engines)?;
-    let runtime = super::runtime()?;
+    let runtime = super::super::runtime()?;
     runtime.block_on(pipeline.warm())?;
     let mut transcriber = engines.asr.open()?;
 
