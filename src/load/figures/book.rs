@@ -515,6 +515,7 @@ mod tests {
             reason: "hangup".to_owned(),
             complete,
             end_ms: before_ms + frames * 20,
+            sentiment: None,
             ledger: LedgerAccount {
                 rate_hz: 16_000,
                 received,
