@@ -45,7 +45,8 @@
 //! ```
 //!
 //! [`simulator`] is the other side of both pictures: an offline Vonage that speaks to a
-//! gateway by these webhooks, this API and these sockets, and by nothing else.
+//! gateway by these webhooks, this API and these sockets, and by nothing else. [`load`] is a
+//! crowd of such sockets, with one thread for all of them, and the figures of a run.
 //!
 //! # Who may look at whom
 //!
@@ -94,6 +95,7 @@ pub mod control;
 pub mod eval;
 pub mod event;
 pub mod inference;
+pub mod load;
 pub mod models;
 pub mod onnx;
 pub mod publish;
