@@ -18,7 +18,7 @@ use sidetone::vad;
 #[path = "demo_audio.rs"]
 mod demo_audio;
 
-const DETECTORS: [&str; 2] = ["webrtc", "neural"];
+const DETECTORS: [&str; 3] = ["webrtc", "neural", "cascade"];
 
 fn main() {
     let mut criterion = Criterion::default()

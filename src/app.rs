@@ -23,7 +23,7 @@ use crate::sentiment::Scorer;
 use crate::server::api::{Guard, Peer};
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
-    MediaAuth, Transcripts, VoiceApi, Ways, router,
+    MediaAuth, Recordings, Transcripts, VoiceApi, Ways, can_write, router,
 };
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
@@ -227,6 +227,36 @@ fn voice_api(config: &Config) -> Result<Option<VoiceApi>, StartError> {
     Ok(Some(VoiceApi { client: client(vonage.client())?, creator: client(once)? }))
 }
 
+/// Keeps copies of recordings; none where none are kept.
+///
+/// # Errors
+/// [`StartError::Vonage`], which names the key.
+fn recordings(config: &Config) -> Result<Option<Recordings>, StartError> {
+    let vonage = &config.vonage;
+    if !vonage.recordings.is_on() {
+        return Ok(None);
+    }
+    recordings_folder(config).map_err(StartError::Vonage)?;
+    let key = vonage.app_key().map_err(StartError::Vonage)?;
+    let client = Client::new(vonage.downloader(), &vonage.application_id, key)
+        .map_err(|error| StartError::Vonage(format!("vonage.{error}")))?;
+    Ok(Some(Recordings::new(&vonage.recordings, client)))
+}
+
+/// Tries the folder of recordings, and leaves nothing in it.
+///
+/// # Errors
+/// The key, the folder and what is wrong with it.
+pub fn recordings_folder(config: &Config) -> Result<(), String> {
+    let folder = &config.vonage.recordings.folder;
+    can_write(folder).map_err(|error| {
+        format!(
+            "vonage.recordings.folder is {}: {error}; expected a folder that is there and can be written",
+            folder.display()
+        )
+    })
+}
+
 /// What the controller would be told if this configuration were served where it says:
 /// to look at beforehand.
 ///
@@ -263,6 +293,7 @@ fn control_settings(
         public_url,
         source,
         has_api,
+        recordings: config.vonage.recordings.guard(),
         redaction: config.redaction.policy(),
         limits: control.limits(),
     }
@@ -331,7 +362,7 @@ impl App {
         mut observers: Vec<Arc<dyn LegObserver>>,
     ) -> Result<Self, StartError> {
         let (media_auth, keys) = media_keys(config)?;
-        let api = voice_api(config)?;
+        let (api, recordings) = (voice_api(config)?, recordings(config)?);
         let engines = engines(config)?;
         let (vad_name, vad) = detector(config)?;
         let backends = BackendNames {
@@ -360,6 +391,7 @@ impl App {
             legs: Arc::clone(&directory),
             api,
             requests_max: config.vonage.requests_max,
+            recordings,
         });
         observers.push(Arc::new(Arc::clone(&controller)));
         let vonage = &config.vonage;

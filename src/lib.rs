@@ -45,7 +45,8 @@
 //! ```
 //!
 //! [`simulator`] is the other side of both pictures: an offline Vonage that speaks to a
-//! gateway by these webhooks, this API and these sockets, and by nothing else.
+//! gateway by these webhooks, this API and these sockets, and by nothing else. [`load`] is a
+//! crowd of such sockets, with one thread for all of them, and the figures of a run.
 //!
 //! # Who may look at whom
 //!
@@ -67,6 +68,7 @@
 //! - A gap in a leg's `seq`, or two events with one id ([`event`]).
 //! - A leg that waits for inference, a sink or another leg ([`server`]).
 //! - A webhook that waits for Vonage, a sink or inference ([`server`]).
+//! - What was said while capture was paused, in a recording on our disk ([`audio::mute`]).
 //! - A listener for one of our own listeners, or one that outlives whom it hears
 //!   ([`control`]).
 //! - A call without exactly one record ([`control`]).
@@ -93,6 +95,7 @@ pub mod control;
 pub mod eval;
 pub mod event;
 pub mod inference;
+pub mod load;
 pub mod models;
 pub mod onnx;
 pub mod publish;

@@ -24,16 +24,19 @@ pub(crate) enum Kind {
     Webrtc,
     /// The gateway with the neural detector.
     Neural,
+    /// The gateway with the default detector.
+    Cascade,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Bare, Self::Webrtc, Self::Neural];
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Webrtc, Self::Neural, Self::Cascade];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare-sink",
             Self::Webrtc => "sidetone-webrtc",
             Self::Neural => "sidetone-neural",
+            Self::Cascade => "sidetone-cascade",
         }
     }
 
@@ -49,6 +52,7 @@ pub(crate) fn run(kind: Kind) {
             Kind::Bare => (bare().await, None),
             Kind::Webrtc => gateway("webrtc").await,
             Kind::Neural => gateway("neural").await,
+            Kind::Cascade => gateway("cascade").await,
         }
     });
 }

@@ -4,6 +4,7 @@
 //! [`wav`], which the command line uses and the media path does not.
 
 pub mod level;
+pub mod mute;
 pub mod pcm;
 pub mod pre_roll;
 pub mod resample;

@@ -8,6 +8,7 @@ mod demo;
 mod eval;
 mod events;
 mod kafka;
+mod load;
 mod models;
 mod ncco;
 mod offline;
@@ -70,6 +71,8 @@ enum Command {
     Backends,
     /// Look at configuration, model, port, Vonage and broker: what is wrong, and how to mend it
     Check(check::Options),
+    /// Put many legs with real speech on a gateway, and tell what it made of them
+    Load(load::Options),
     /// Check from outside whether a gateway serves Vonage as it must
     Conformance(conformance::Options),
     /// Show the events on Kafka as they come: each once, and what is missing
@@ -115,6 +118,7 @@ pub fn run() -> ExitCode {
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),
+        Command::Load(options) => load::run(&cli.common, options),
         Command::Conformance(options) => conformance::run(options),
         Command::Tail(options) => tail::run(&cli.common, options),
         Command::Kafka(command) => kafka::run(&cli.common, command),

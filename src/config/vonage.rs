@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::recordings::{self, Recordings};
 use super::secret::{Secret, one_or_more};
 use crate::control::Limits;
 use crate::vonage::app_jwt::AppKey;
@@ -45,6 +46,8 @@ pub struct Vonage {
     pub request_timeout_ms: u64,
     /// Requests to the API under way at a time; one more fails.
     pub requests_max: usize,
+    /// Copies of what Vonage records.
+    pub recordings: Recordings,
 }
 
 /// `[[vonage.account]]`
@@ -86,6 +89,7 @@ impl Default for Vonage {
             webhook_bytes_max: 262_144,
             request_timeout_ms: 10_000,
             requests_max: 256,
+            recordings: Recordings::default(),
         }
     }
 }
@@ -156,6 +160,17 @@ impl Vonage {
             system_proxy: !is_loopback_url(&self.api_base),
             request_timeout: Duration::from_millis(self.request_timeout_ms),
             ..rest::Settings::default()
+        }
+    }
+
+    /// How the client behaves that downloads recordings.
+    #[must_use]
+    pub fn downloader(&self) -> rest::Settings {
+        rest::Settings {
+            attempts_max: self.recordings.attempts_max,
+            recording_bytes_max: self.recordings.bytes_max,
+            recording_timeout: Duration::from_millis(self.recordings.timeout_ms),
+            ..self.client()
         }
     }
 }
@@ -331,5 +346,6 @@ pub(super) fn check(vonage: &Vonage, control: &Control, is_loopback: bool) -> Ve
     range("control.token_life_s", control.token_life_s, 5..=3_600);
     let rate = crate::types::Rate::from_hz(control.media_rate_hz);
     expect("control.media_rate_hz", rate.is_some(), &control.media_rate_hz.to_string(), "8000, 16000 or 24000");
+    problems.extend(recordings::check(&vonage.recordings, vonage.has_api()));
     problems
 }

@@ -71,10 +71,16 @@ pub(super) struct MediaLeg {
 }
 
 /// A stretch of time during which capture was paused.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pause {
     pub(super) from: WallTime,
     pub(super) to: Option<WallTime>,
+}
+
+impl From<&Pause> for PausedSpan {
+    fn from(pause: &Pause) -> Self {
+        Self { from: pause.from.to_string(), to: pause.to.map(|to| to.to_string()) }
+    }
 }
 
 /// A leg that came into the conversation before we knew whose it is.
@@ -110,7 +116,15 @@ pub(super) struct Call {
     pub(super) ring_by: Option<Moment>,
     pub(super) media: Vec<MediaLeg>,
     pub(super) recordings: Vec<CallRecording>,
+    /// Recordings of which a copy is being made.
+    pub(super) copying: usize,
     pub(super) pauses: Vec<Pause>,
+    /// Pauses of calls that were in a conversation with this one and are forgotten.
+    pub(super) others_pauses: Vec<Pause>,
+    /// Whether it began with us: we answered it, or dialled.
+    pub(super) from_start: bool,
+    /// When its record was published.
+    pub(super) closed_at: Option<WallTime>,
     /// Keys that webhooks told of, whoever pressed them.
     pub(super) keys: Keys,
     /// What was answered to the webhook about this leg.
@@ -162,7 +176,11 @@ impl Call {
             ring_by: None,
             media: Vec::new(),
             recordings: Vec::new(),
+            copying: 0,
             pauses: Vec::new(),
+            others_pauses: Vec::new(),
+            from_start: false,
+            closed_at: None,
             keys: Keys::default(),
             answer: None,
             reconnects: 0,
@@ -255,8 +273,7 @@ impl Call {
     }
 
     pub(super) fn paused_spans(&self) -> Vec<PausedSpan> {
-        let span = |pause: &Pause| PausedSpan { from: pause.from.to_string(), to: pause.to.map(|to| to.to_string()) };
-        self.pauses.iter().map(span).collect()
+        self.pauses.iter().map(PausedSpan::from).collect()
     }
 
     /// Whether capture was paused at some time of the `span` before `at`.
@@ -284,6 +301,7 @@ impl Call {
             && self.people().any(Participant::answered)
             && self.recordings.is_empty();
         recorded
+            || self.copying > 0
             || self.media.iter().any(|leg| !leg.over)
             || self.participants.iter().any(|participant| !participant.is_over())
     }

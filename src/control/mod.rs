@@ -21,6 +21,7 @@
 //! - a participant that joined is asked to be heard once, and never one of our listeners;
 //! - a listener is hung up when whom it hears has left;
 //! - every call that began has exactly one `call.record.v1`, its last event but for late news;
+//! - a recording is kept only where every pause that may concern it is known;
 //! - no more than three calls are created a second, and no queue here is without a bound.
 //!
 //! Invariant: pure. It knows no socket, clock, task or random number.
@@ -34,6 +35,7 @@ mod listening;
 mod participant;
 mod plan;
 mod record;
+mod recording;
 mod role;
 mod settings;
 
@@ -43,5 +45,6 @@ pub use self::centre::{Asked, CallView, Centre, Footprint, Now, Outcome, Output,
 pub use self::flow::{BadFlow, Flow, Listen, Pattern, Target, choose};
 pub use self::hours::{BadHours, Hours};
 pub use self::plan::{EVENT_PATH, MEDIA_PATH, MediaPass, Tag, fallback, samples};
+pub use self::recording::Keep;
 pub use self::role::Role;
 pub use self::settings::{Limits, Settings};

@@ -22,7 +22,7 @@ pub(super) fn record(call: &Call, now: WallTime) -> CallRecord {
         answered: first("answered").map(|at| at.to_string()),
         ended: ended.to_string(),
         duration_s: (ended.0.saturating_sub(started.0)).max(0) as f64 / 1e6,
-        price: call.participants.iter().filter_map(|who| who.bill.price).sum(),
+        price: total(call.participants.iter().filter_map(|who| who.bill.price)),
         participants: call.participants.iter().map(participant).collect(),
         legs: call.media.iter().map(leg).collect(),
         recordings: call.recordings.clone(),
@@ -30,6 +30,16 @@ pub(super) fn record(call: &Call, now: WallTime) -> CallRecord {
         complete: !remarks.iter().any(|remark| LOSSES.contains(remark)),
         remarks: remarks.into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// Decimals of a price: Vonage writes up to eight.
+const PRICE_UNIT: f64 = 1e8;
+
+/// The sum of prices, to as many decimals as they have: 0.1 and 0.2 are 0.3.
+fn total(prices: impl Iterator<Item = f64>) -> f64 {
+    let sum: f64 = prices.sum();
+    // From the sum of nothing as well, which is negative, as 0 is not.
+    (sum * PRICE_UNIT).round() / PRICE_UNIT + 0.0
 }
 
 /// Remarks with which a call was not wholly heard.
@@ -86,5 +96,27 @@ fn leg(leg: &MediaLeg) -> RecordLeg {
         ledger: ended.map(|ended| ended.ledger.clone()),
         finals: ended.map_or(0, |ended| ended.characteristics.finals),
         sentiment: ended.and_then(|ended| ended.sentiment.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::total;
+
+    #[test]
+    fn a_price_has_no_more_decimals_than_its_parts() {
+        for (prices, expected) in [
+            (&[][..], "0"),
+            (&[0.1, 0.2], "0.3"),
+            (&[0.0125, 0.0039, 0.0039], "0.0203"),
+            (&[0.00000001, 0.00000002], "0.00000003"),
+            (&[0.01390000, 0.00720001], "0.02110001"),
+            (&[1_234.5, 0.00000001], "1234.50000001"),
+            (&[0.1; 10], "1"),
+        ] {
+            assert_eq!(total(prices.iter().copied()).to_string(), expected, "{prices:?}");
+        }
+        let unrounded: f64 = [0.1, 0.2].iter().sum();
+        assert_ne!(unrounded.to_string(), "0.3", "else there is nothing to prove");
     }
 }

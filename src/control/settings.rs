@@ -20,6 +20,9 @@ pub struct Settings {
     pub source: Arc<str>,
     /// Whether there is a Voice API to ask: without, no leg is made, hung up or polled.
     pub has_api: bool,
+    /// Whether copies of recordings are kept, and then how far Vonage's clock and ours may
+    /// differ.
+    pub recordings: Option<Duration>,
     /// What is taken out of what webhooks say, where a flow does not say otherwise.
     pub redaction: Policy,
     /// Bounds.

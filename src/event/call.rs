@@ -139,9 +139,48 @@ pub struct CallRecording {
     pub end: Option<String>,
     /// Bytes.
     pub size: Option<u64>,
-    /// Stretches of it during which capture was paused, on Vonage's clock. Vonage's own
-    /// recording goes on while capture is paused: mute these.
+    /// Stretches during which capture was paused, on our clock, those of calls in the same
+    /// conversation included. Vonage's own recording goes on while capture is paused: mute
+    /// these, and a second or two around them.
     pub paused: Vec<PausedSpan>,
+    /// What became of our own copy; none where none is kept, and until it is known: then the
+    /// event comes once more.
+    // Younger than the type: records without it are there.
+    #[serde(default)]
+    pub copy: Option<Box<RecordingCopy>>,
+}
+
+/// Our copy of a recording, silent where capture was paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordingCopy {
+    /// Whether there is one.
+    pub kept: bool,
+    /// Why there is none, in one word. Its pauses are not known: `unknown_call`. It cannot be
+    /// muted, and there was a pause: `no_start_time`, `times_disagree`, `not_mutable`,
+    /// `truncated`. It is none: `not_audio`. There is no room: `too_many`, `busy`, `too_large`,
+    /// `disk`. It was not to be had: `no_api`, `untrusted`, `not_found`, `unauthorised`,
+    /// `rate_limited`, `rejected`, `failed`, `unreachable`, `broken`, `timed_out`,
+    /// `gateway_stopped`.
+    pub reason: Option<String>,
+    /// Name of the file in the folder of recordings.
+    pub path: Option<String>,
+    /// Bytes of the file.
+    pub bytes: Option<u64>,
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub sha256: Option<String>,
+    /// Stretches that are silenced in it; those that touch are one.
+    pub muted: Option<u64>,
+    /// Length of all that is silenced, in ms.
+    pub muted_ms: Option<u64>,
+}
+
+impl RecordingCopy {
+    /// None is kept, for this reason in one word.
+    #[must_use]
+    pub fn refused(reason: &str) -> Self {
+        let reason = Some(reason.to_owned());
+        Self { kept: false, reason, path: None, bytes: None, sha256: None, muted: None, muted_ms: None }
+    }
 }
 
 /// A stretch of time during which capture was paused.

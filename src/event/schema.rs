@@ -100,7 +100,7 @@ fn with_origin(schema: &mut Value, stream: Stream) {
     }
     if let Some(Value::Array(own)) = schema.get_mut("required").map(Value::take) {
         // What has a default was added later: a record that was written before has it not.
-        let added_later = |name: &Value| name.as_str().is_some_and(|name| properties[name]["default"] != Value::Null);
+        let added_later = |name: &Value| name.as_str().is_some_and(|name| properties[name].get("default").is_some());
         required.extend(own.into_iter().filter(|name| !added_later(name)));
     }
     schema["properties"] = properties.into();

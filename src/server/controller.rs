@@ -5,7 +5,7 @@
 //! webhook, API ──┐                      ┌──► outbox            (under the lock: in order)
 //! media leg ─────┼──► Mutex<Centre> ────┤
 //! timer ─────────┘                      └──► one task a request ──► Voice API
-//!                        ▲                             │
+//!                        ▲                             │             recordings
 //!                        └──────────── outcome ────────┘
 //! ```
 //!
@@ -21,15 +21,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{Clock, LegInfo, LegObserver, Legs};
-use crate::control::{CallState, CallView, Centre, Flow, Now, Outcome, Output, Request, Settings, Tag, UnknownCall};
+use super::{Clock, LegInfo, LegObserver, Legs, Recordings};
+use crate::control::{
+    CallState, CallView, Centre, Flow, Keep, Now, Outcome, Output, Request, Settings, Tag, UnknownCall,
+};
 use crate::event::body::LegEnded;
+use crate::event::call::RecordingCopy;
+use crate::event::{Body, Event as Published};
 use crate::publish::Outbox;
-use crate::telemetry::VonageAsked;
+use crate::telemetry::{RecordingCopied, VonageAsked};
 use crate::types::{ConversationId, LegId, Moment};
 use crate::vonage::ncco::{Endpoint, Ncco};
 use crate::vonage::rest::{Client, RestError};
 use crate::vonage::webhook::{Answer, Event};
+
+/// Longest wait for copies of recordings that are given up to say so.
+const STOP_MAX: Duration = Duration::from_secs(1);
 
 /// Runs the controller's core. Shared by everything that has news for it.
 pub struct Controller {
@@ -43,6 +50,8 @@ pub struct Controller {
     /// Requests under way.
     requests: AtomicUsize,
     requests_max: usize,
+    /// None where no copies of recordings are kept.
+    recordings: Option<Arc<Recordings>>,
     tasks: TaskTracker,
     /// Tells the timer that something is due sooner.
     sooner: Notify,
@@ -76,13 +85,15 @@ pub struct ControllerParts {
     pub api: Option<VoiceApi>,
     /// Requests under way at a time.
     pub requests_max: usize,
+    /// Keeps copies of recordings; none where none are kept, as in the settings.
+    pub recordings: Option<Recordings>,
 }
 
 impl Controller {
     /// A controller that follows no call yet. [`Controller::keep_time`] must run beside it.
     #[must_use]
     pub fn new(parts: ControllerParts) -> Arc<Self> {
-        let ControllerParts { settings, clock, outbox, legs, api, requests_max } = parts;
+        let ControllerParts { settings, clock, outbox, legs, api, requests_max, recordings } = parts;
         let centre = Centre::new(Arc::clone(&settings), Box::new(new_id));
         Arc::new(Self {
             centre: Mutex::new(Running { centre, due: None }),
@@ -93,6 +104,7 @@ impl Controller {
             api: api.map(Arc::new),
             requests: AtomicUsize::new(0),
             requests_max,
+            recordings: recordings.map(Arc::new),
             tasks: TaskTracker::new(),
             sooner: Notify::new(),
         })
@@ -197,10 +209,15 @@ impl Controller {
     }
 
     /// Publishes the record of every call as it stands, and waits until every request under
-    /// way is answered, for at most `patience`.
+    /// way is answered, for at most `patience`. Copies of recordings are given up then.
     pub async fn stop(self: &Arc<Self>, patience: Duration) {
         self.tasks.close();
         let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
+        if let Some(recordings) = &self.recordings {
+            recordings.stop();
+            // Each says so at once; a request that hangs is not waited for again.
+            let _ = tokio::time::timeout(STOP_MAX, self.tasks.wait()).await;
+        }
         self.tell(|centre, now| centre.close(now));
     }
 
@@ -210,15 +227,19 @@ impl Controller {
 
     /// Tells the core something, and does what it says.
     fn tell<T>(self: &Arc<Self>, say: impl FnOnce(&mut Centre, Now) -> T) -> T {
-        let mut requests = Vec::new();
+        let (mut requests, mut keeps) = (Vec::new(), Vec::new());
         let said = {
             let mut running = self.lock();
             let said = say(&mut running.centre, self.now());
             let due = loop {
                 match running.centre.poll() {
                     // Under the lock, so that events leave in the order of their numbers.
-                    Output::Emit(event) => self.outbox.publish(event),
+                    Output::Emit(event) => {
+                        count(&event);
+                        self.outbox.publish(event);
+                    }
                     Output::Ask(request) => requests.push(request),
+                    Output::Keep(keep) => keeps.push(keep),
                     Output::Forget(call) => self.legs.end(&call),
                     Output::Idle { until } => break until,
                 }
@@ -231,6 +252,7 @@ impl Controller {
             said
         };
         requests.into_iter().for_each(|request| self.ask(request));
+        keeps.into_iter().for_each(|keep| self.keep(*keep));
         said
     }
 
@@ -251,6 +273,21 @@ impl Controller {
                 controller.requests.fetch_sub(1, Ordering::AcqRel);
             } else {
                 controller.give_up(request);
+            }
+        });
+    }
+
+    /// Keeps a copy of a recording on a task of its own, in its turn, where there is room.
+    fn keep(self: &Arc<Self>, wanted: Keep) {
+        let room = self.recordings.as_ref().and_then(|recordings| Some((Arc::clone(recordings), recordings.room()?)));
+        let controller = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let copy = match room {
+                Some((recordings, room)) => recordings.keep(&wanted, room).await,
+                None => RecordingCopy::refused("busy"),
+            };
+            if !controller.tell(|centre, now| centre.copied(now, &wanted.call, &wanted.url, copy)) {
+                RecordingCopied { outcome: "unpublished" }.emit();
             }
         });
     }
@@ -310,6 +347,15 @@ impl LegObserver for Arc<Controller> {
 
     fn ended(&self, leg: &LegInfo, ended: Option<&LegEnded>) {
         self.tell(|centre, now| centre.media_ended(now, &leg.conversation, &leg.id, ended));
+    }
+}
+
+/// Counts what became of a recording, whoever decided it.
+fn count(event: &Published) {
+    if let Body::CallRecording(recording) = &event.body
+        && let Some(copy) = &recording.copy
+    {
+        RecordingCopied { outcome: copy.reason.as_deref().unwrap_or("kept") }.emit();
     }
 }
 

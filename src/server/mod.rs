@@ -23,6 +23,7 @@ mod live;
 mod media;
 mod media_auth;
 mod presence;
+mod recordings;
 mod transcripts;
 mod webhook;
 mod webhook_door;
@@ -46,6 +47,7 @@ pub use self::legs::{
 };
 pub use self::listener::Impatient;
 pub use self::media_auth::{BadMediaAuth, CLOCK_MAX, Denied, MediaAuth, Pass, Shown, Ways};
+pub use self::recordings::{Recordings, can_write};
 pub use self::transcripts::Transcripts;
 pub use self::webhook_door::Door;
 use crate::call::{BackendNames, CallConfig};

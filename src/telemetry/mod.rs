@@ -167,6 +167,23 @@ impl VonageAsked {
     }
 }
 
+/// It is known what became of our copy of a recording.
+#[derive(Debug)]
+pub struct RecordingCopied<'a> {
+    /// `kept`, or why not, in one word.
+    pub outcome: &'a str,
+}
+
+impl RecordingCopied<'_> {
+    /// Counts it, and logs one that is not kept.
+    pub fn emit(self) {
+        counter!("sidetone_recordings_total", "outcome" => self.outcome.to_owned()).increment(1);
+        if self.outcome != "kept" {
+            tracing::warn!(outcome = self.outcome, "no copy of a recording is kept");
+        }
+    }
+}
+
 /// A request to our API was not let in.
 #[derive(Debug)]
 pub struct ApiRefused {

@@ -18,7 +18,7 @@ mod webrtc;
 
 /// Every detector, in the order it is listed to people. The first is the default.
 pub static BACKENDS: &[&dyn Backend] =
-    &[&neural::Neural, &webrtc::Webrtc, &energy::Energy, &cascade::Cascade, &silero::Silero];
+    &[&cascade::Cascade, &neural::Neural, &webrtc::Webrtc, &energy::Energy, &silero::Silero];
 
 /// Makes one detector per leg.
 pub type Factory = Arc<dyn Fn() -> Box<dyn Vad> + Send + Sync>;

@@ -8,6 +8,7 @@
 mod api;
 mod calls;
 mod private;
+mod recordings;
 mod security;
 #[path = "../gateway/support/mod.rs"]
 #[allow(dead_code, reason = "shared with the gateway's own tests")]

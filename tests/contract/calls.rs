@@ -5,7 +5,7 @@ use sidetone::event::Body;
 use sidetone::event::body::{LedgerAccount, SentimentQuarter, SentimentTrend};
 use sidetone::event::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
-    CallStarted, CallTransferred, CallUpdated, Listening, PausedSpan, RecordLeg, RecordParticipant,
+    CallStarted, CallTransferred, CallUpdated, Listening, PausedSpan, RecordLeg, RecordParticipant, RecordingCopy,
 };
 
 fn map(value: Value) -> serde_json::Map<String, Value> {
@@ -25,6 +25,15 @@ pub(crate) fn examples() -> Vec<Body> {
         end: Some(at(50)),
         size: Some(3_136_044),
         paused: vec![paused()],
+        copy: Some(Box::new(RecordingCopy {
+            kept: true,
+            reason: None,
+            path: Some("CON-42_rec-1.wav".into()),
+            bytes: Some(3_136_044),
+            sha256: Some("9d2ddf3aa912e99915026c498da75aebbe8ff7e2d2f40bb8a7c1c3d939dac586".into()),
+            muted: Some(1),
+            muted_ms: Some(14_000),
+        })),
     };
     vec![
         Body::CallStarted(CallStarted {

@@ -248,6 +248,20 @@ fn what_was_written_is_read_again_byte_for_byte() {
 }
 
 #[test]
+fn a_recording_from_before_there_were_copies_fits_its_schema_and_is_read_as_having_none() {
+    let written = events().into_iter().map(|event| String::from_utf8(event.to_structured()).unwrap());
+    let line = written.into_iter().find(|line| line.contains("\"call.recording.v1\"")).unwrap();
+    let mut old: Value = serde_json::from_str(&line).unwrap();
+    old["data"].as_object_mut().unwrap().shift_remove("copy").unwrap();
+    let described = schema::all().into_iter().find(|described| described.kind == "call.recording.v1").unwrap();
+    assert!(jsonschema::validator_for(&described.schema).unwrap().is_valid(&old["data"]));
+    match Event::from_structured(old.to_string().as_bytes()).unwrap().body {
+        Body::CallRecording(read) => assert_eq!(read.copy, None),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_final_from_before_there_were_entities_fits_its_schema_and_is_read_as_having_none() {
     let written = events().into_iter().map(|event| event.to_structured());
     let line = written.map(|line| String::from_utf8(line).unwrap()).find(|line| line.contains("\"entities\"")).unwrap();

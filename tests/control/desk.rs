@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sidetone::control::{
-    Asked, Centre, Flow, Limits, Listen, MediaPass, Now, Outcome, Output, Request, Role, Settings, Tag, Target,
+    Asked, Centre, Flow, Keep, Limits, Listen, MediaPass, Now, Outcome, Output, Request, Role, Settings, Tag, Target,
     UnknownCall,
 };
 use sidetone::event::body::{Characteristics, LedgerAccount, LegEnded};
-use sidetone::event::call::CallRecord;
+use sidetone::event::call::{CallRecord, RecordingCopy};
 use sidetone::event::{Body, Event, schema};
 use sidetone::redact::Policy;
 use sidetone::types::{ConversationId, LegId, Moment, Private, Rate, RedactionTerms, Speaker, WallTime};
@@ -26,6 +26,8 @@ pub const EPOCH: i64 = 1_795_510_800_000_000;
 /// The caller's leg and conversation in scripts of one call.
 pub const CALLER: &str = "leg-caller";
 pub const CON: &str = "CON-1";
+/// How far Vonage's clock and ours may differ for recordings.
+pub const GUARD: Duration = Duration::from_secs(2);
 /// Vonage's id of the named conversation that all enter.
 pub const ROOM: &str = "CON-room";
 
@@ -83,6 +85,8 @@ pub struct Desk {
     pub transfers: Vec<(LegId, Ncco)>,
     pub polls: VecDeque<(ConversationId, LegId)>,
     pub forgotten: Vec<ConversationId>,
+    /// Recordings to be kept.
+    pub keeps: Vec<Keep>,
     /// All outputs as text, to compare two runs.
     pub log: Vec<String>,
     pub until: Option<Moment>,
@@ -105,6 +109,20 @@ impl Desk {
     }
 
     pub fn of(flows: impl IntoIterator<Item = Flow>, has_api: bool, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::build(flows, has_api, None, change)
+    }
+
+    /// Copies of recordings are kept.
+    pub fn keeping(flow: Flow, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::build([flow], true, Some(GUARD), change)
+    }
+
+    fn build(
+        flows: impl IntoIterator<Item = Flow>,
+        has_api: bool,
+        recordings: Option<Duration>,
+        change: impl FnOnce(&mut Limits),
+    ) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let pass = MediaPass {
@@ -119,6 +137,7 @@ impl Desk {
             pass,
             source: "/sidetone/test".into(),
             has_api,
+            recordings,
             redaction: Policy::default(),
             limits,
         };
@@ -136,6 +155,7 @@ impl Desk {
             transfers: Vec::new(),
             polls: VecDeque::new(),
             forgotten: Vec::new(),
+            keeps: Vec::new(),
             log: Vec::new(),
             until: None,
             trusting: true,
@@ -193,6 +213,7 @@ impl Desk {
                 Output::Ask(Request::HangUp { leg, .. }) => self.hang_ups.push(leg),
                 Output::Ask(Request::Transfer { leg, ncco, .. }) => self.transfers.push((leg, ncco)),
                 Output::Ask(Request::Poll { call, leg, .. }) => self.polls.push_back((call, leg)),
+                Output::Keep(keep) => self.keeps.push(*keep),
                 Output::Idle { .. } => {}
             }
         }
@@ -340,6 +361,14 @@ impl Desk {
         let reply = self.centre.set_paused(now, &con(call), paused, None);
         self.drain();
         reply
+    }
+
+    /// What became of a copy is told.
+    pub fn copied(&mut self, keep: &Keep, copy: RecordingCopy) -> bool {
+        let now = self.now();
+        let told = self.centre.copied(now, &keep.call, &keep.url, copy);
+        self.drain();
+        told
     }
 
     pub fn dial(&mut self, flow: Flow) -> Result<ConversationId, &'static str> {

@@ -1,6 +1,6 @@
 //! The controller's pure core, `sidetone::control`, attacked from outside. One binary, to link once.
 //!
-//! - `happy`, `agent`, `listening`, `lost`, `order`, `moves`, `bounds`, `privacy`: scripts of webhooks, one idea a file.
+//! - `happy`, `agent`, `listening`, `lost`, `order`, `moves`, `bounds`, `privacy`, `recordings`: scripts of webhooks, one idea a file.
 //! - `properties`: calls with a true history in [`world`], whose webhooks are lost, late, doubled and mixed up.
 //! - `hostile`: input that no Vonage would send.
 //!
@@ -20,4 +20,5 @@ mod moves;
 mod order;
 mod privacy;
 mod properties;
+mod recordings;
 mod world;

@@ -102,7 +102,7 @@ async fn what_is_wrong_with_vonage_is_named_with_what_was_expected() {
         let value = value.to_owned();
         Box::new(move |config| set(config, section, key, value))
     };
-    let cases: [(Change, &[&str]); 11] = [
+    let cases: [(Change, &[&str]); 12] = [
         (set("vonage", "application_id", "support"), &["application", "\"support\"; expected", "a UUID"]),
         (set("vonage", "application_id", other), &["voice api", "(401)", "expected vonage.application_id and"]),
         (set("vonage", "private_key", "nowhere.key"), &["private key", "nowhere.key: it cannot be read"]),
@@ -122,6 +122,17 @@ async fn what_is_wrong_with_vonage_is_named_with_what_was_expected() {
         (set("flow.to", "phone", "the desk"), &["flow", "\"support\": to: [0].endpoint[0].number"]),
         (set("flow", "hold_music", "http://127.0.0.1:1/hold.mp3"), &["hold music", "no connection", "expected a host"]),
         (set("flow", "hold_music", &music), &["hold music", "127.0.0.1, which answers 4", "expected a file"]),
+        (
+            Box::new(|config| {
+                let section = toml::Table::from_iter([("folder".to_owned(), toml::Value::from("no-such-folder"))]);
+                at(config, "vonage").insert("recordings".into(), section.into());
+            }),
+            &[
+                "recordings",
+                "vonage.recordings.folder is no-such-folder: ",
+                "expected a folder that is there and can be",
+            ],
+        ),
         (
             Box::new(|config| {
                 at(config, "server").insert("listen".into(), "0.0.0.0:0".into());

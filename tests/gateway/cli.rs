@@ -361,7 +361,7 @@ async fn check_finds_nothing_wrong_where_nothing_is() {
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
     let expected = [
         ("configuration", "defaults"),
-        ("vad", "neural"),
+        ("vad", "cascade"),
         ("model", "none needed"),
         ("asr", "scripted loads; "),
         ("port", "127.0.0.1:0 is free"),

@@ -100,7 +100,7 @@ pub(crate) fn records(bootstrap: &str, topic: &str, enough: impl Fn(&[Record]) -
         .set("enable.auto.commit", "false")
         .create()
         .unwrap();
-    let until = Instant::now() + PATIENCE;
+    let mut until = Instant::now() + PATIENCE;
     let partitions = loop {
         let found = consumer.fetch_metadata(Some(topic), Duration::from_secs(5));
         let found = found.map_or(0, |metadata| metadata.topics()[0].partitions().len());
@@ -124,7 +124,11 @@ pub(crate) fn records(bootstrap: &str, topic: &str, enough: impl Fn(&[Record]) -
         // Many at a time: whoever says what is enough looks at all of them.
         for _ in 0..1_000 {
             match consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(message)) => records.push(Record::from(&message)),
+                Some(Ok(message)) => {
+                    // However many there are, as long as they keep coming.
+                    until = Instant::now() + PATIENCE;
+                    records.push(Record::from(&message));
+                }
                 // A broker that is away makes complaints, not records.
                 Some(Err(_)) => {}
                 None => break,

@@ -53,6 +53,10 @@ pub(super) fn check(config: &Config, report: &mut Report) -> io::Result<()> {
         let said = said.map(|found| format!("{key}: {found}")).map_err(|problem| format!("{key} {problem}"));
         report.line("hold music", said)?;
     }
+    if vonage.recordings.is_on() {
+        let folder = vonage.recordings.folder.display();
+        report.line("recordings", app::recordings_folder(config).map(|()| format!("copies are kept in {folder}")))?;
+    }
     if let Some(Ok(key)) = key {
         report.line("voice api", runtime.block_on(ask(vonage, key)))?;
     }

@@ -43,6 +43,7 @@ impl Centre {
         let mut wanted = Ok(());
         self.with(now, &id, |centre, call| {
             call.flow = Some(Arc::clone(flow));
+            call.from_start = true;
             call.direction = Some("outbound".to_owned());
             let opening = centre.opening(now, call, flow, None);
             let tag = Tag { call: call.id.clone(), role: Role::Caller, hears: None };

@@ -12,11 +12,11 @@ use crate::control::participant::{Bill, News, Source, told};
 use crate::control::plan::{self, Heard};
 use crate::control::role::Role;
 use crate::event::Body;
-use crate::event::call::{CallAnswered, CallCompleted, CallFailed, CallRecording, CallUpdated};
+use crate::event::call::{CallAnswered, CallCompleted, CallFailed, CallUpdated};
 use crate::redact;
 use crate::types::{LegId, WallTime};
 use crate::vonage::ncco::Ncco;
-use crate::vonage::webhook::{Event, Recorded, Status, StatusEvent, time};
+use crate::vonage::webhook::{Event, Status, StatusEvent, time};
 use crate::vonage::wire::Map;
 
 /// Longest time that an input's keys and words may lie before its webhook: Vonage ends an
@@ -190,30 +190,6 @@ impl Centre {
             }
             _ => {}
         }
-    }
-
-    pub(super) fn on_recorded(&mut self, now: Now, call: &mut Call, recorded: &Recorded) {
-        let Some(url) = recorded.recording_url.get() else { return };
-        let recording = recorded.recording_uuid.get().cloned();
-        if call
-            .recordings
-            .iter()
-            .any(|known| known.url == *url || (recording.is_some() && known.recording == recording))
-        {
-            return;
-        }
-        let body = CallRecording {
-            recording,
-            url: url.clone(),
-            start: time(&recorded.start_time).map(|at| at.to_string()),
-            end: time(&recorded.end_time).map(|at| at.to_string()),
-            size: recorded.size.get().and_then(|size| size.as_u64()),
-            paused: call.paused_spans(),
-        };
-        if call.recordings.len() < self.settings.limits.items_max {
-            call.recordings.push(body.clone());
-        }
-        self.emit(now, call, Body::CallRecording(body));
     }
 
     /// `call.updated`: what has no event of its own, as it came but for what is redacted.

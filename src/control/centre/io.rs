@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::control::plan::Tag;
+use crate::control::recording::Keep;
 use crate::event::Event;
 use crate::types::{ConversationId, LegId, Moment, WallTime};
 use crate::vonage::ncco::Ncco;
@@ -24,6 +25,9 @@ pub enum Output {
     Emit(Event),
     /// Ask Vonage; the outcome of a creation or poll comes back.
     Ask(Request),
+    /// Keep a copy of a recording. Answer with [`Centre::copied`](super::Centre::copied), always:
+    /// the call is remembered until then.
+    Keep(Box<Keep>),
     /// The call is over: its pause, if any, is to be forgotten, and a media leg of it that is
     /// still connected is to be closed. It belongs to a leg whose creation and every webhook
     /// got lost on their way, so that nobody could hang it up. Said again for each that

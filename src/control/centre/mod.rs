@@ -2,8 +2,8 @@
 //!
 //! Here: the map of calls and who is in which. What comes out is in `io`; which call a
 //! webhook is about, and its answer, in `webhooks`; what follows from what it says in
-//! `facts`; who is in which conversation in `moves`; what is asked of Vonage in `asks`; what
-//! time brings in `time`.
+//! `facts`; who is in which conversation in `moves`; which recordings are kept in `recordings`;
+//! what is asked of Vonage in `asks`; what time brings in `time`.
 //!
 //! ```text
 //!               answer, event          REST outcome        media leg up, over
@@ -18,6 +18,7 @@ mod asks;
 mod facts;
 mod io;
 mod moves;
+mod recordings;
 mod time;
 mod view;
 mod webhooks;
@@ -215,14 +216,17 @@ impl Centre {
         true
     }
 
-    /// Forgets the call that was over first.
+    /// Forgets the call that was over first, rather one of which nothing is still to be said.
     fn evict(&mut self) -> bool {
-        let oldest = self.closed.first().map(|(_, id)| id.clone());
+        let is_told = |id: &ConversationId| self.calls.get(id).is_none_or(|call| call.copying == 0);
+        let told = self.closed.iter().find(|(_, id)| is_told(id));
+        let oldest = told.or(self.closed.first()).map(|(_, id)| id.clone());
         oldest.inspect(|id| self.forget(id)).is_some()
     }
 
     fn forget(&mut self, id: &ConversationId) {
         let Some(call) = self.calls.remove(id) else { return };
+        self.hand_over_pauses(&call);
         if let Some(due) = call.due {
             self.schedule.remove(&(due, id.clone()));
         }

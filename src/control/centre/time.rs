@@ -197,7 +197,7 @@ impl Centre {
         let body = record(call, now.wall);
         self.emit(now, call, Body::CallRecord(Box::new(body)));
         call.state = CallState::Closed;
-        call.closing_since = now.mono;
+        (call.closing_since, call.closed_at) = (now.mono, Some(now.wall));
         call.outbound = None;
         self.closed.insert((now.mono, call.id.clone()));
         self.out.push_back(Output::Forget(call.id.clone()));
@@ -214,7 +214,8 @@ impl Centre {
         let limits = &self.settings.limits;
         let stranger = call.strangers.iter().map(|stranger| self.name_at(call, stranger)).min();
         match call.state {
-            CallState::Closed => Some(call.closing_since + limits.remember),
+            // Until it is said what became of a copy, there is something to say.
+            CallState::Closed => (call.copying == 0).then(|| call.closing_since + limits.remember),
             CallState::Closing => stranger.into_iter().chain([self.close_at(call)]).min(),
             CallState::Open => {
                 let followed = call.participants.iter().filter(|who| self.settings.has_api && !who.is_over());

@@ -64,6 +64,7 @@ impl Centre {
             }
         }
         call.remarks.remove("no_answer_webhook");
+        call.from_start = true;
         call.flow = chosen.cloned();
         let started = call.start(now, now.wall, custom(answer));
         self.out.extend(started.map(super::Output::Emit));

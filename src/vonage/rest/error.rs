@@ -83,6 +83,12 @@ pub enum RestError {
     /// An id that cannot be one.
     #[error("not an id: expected 1 to 128 visible ASCII characters, not \".\" or \"..\"")]
     BadId,
+    /// What came is nothing that may be kept, as [`Through`](super::Through) says.
+    #[error("what was downloaded must not be kept: {reason}")]
+    Unfit {
+        /// Why, in one word.
+        reason: &'static str,
+    },
     /// Our own disk, or the writer that was given.
     #[error("cannot write what was downloaded: {0}")]
     Disk(io::ErrorKind),
@@ -105,6 +111,7 @@ impl RestError {
             Self::Malformed { .. } => "malformed",
             Self::Untrusted { .. } => "untrusted",
             Self::BadId => "bad_id",
+            Self::Unfit { reason } => reason,
             Self::Disk(_) => "disk",
         }
     }

@@ -38,8 +38,8 @@ mod trust;
 pub use self::client::Client;
 pub use self::error::RestError;
 pub use self::pages::Pages;
-pub use self::recording::Downloaded;
+pub use self::recording::{Downloaded, Through};
 pub use self::settings::{BadSettings, Settings};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -30,6 +30,40 @@ pub struct Downloaded {
     pub content_type: Option<String>,
 }
 
+/// What a recording passes through before any of it is on the disk.
+pub trait Through: Send {
+    /// What it says of the whole.
+    type Report: Send;
+
+    /// Takes the next piece, and appends to `out` what may pass.
+    ///
+    /// # Errors
+    /// One word, where the recording must not be kept: that of [`RestError::Unfit`].
+    fn pass(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str>;
+
+    /// The recording is over; appends what is left to `out`.
+    ///
+    /// # Errors
+    /// As [`Through::pass`].
+    fn end(self, out: &mut Vec<u8>) -> Result<Self::Report, &'static str>;
+}
+
+/// Lets everything pass.
+struct Unchanged;
+
+impl Through for Unchanged {
+    type Report = ();
+
+    fn pass(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+        out.extend_from_slice(piece);
+        Ok(())
+    }
+
+    fn end(self, _out: &mut Vec<u8>) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
 impl Client {
     /// Downloads a recording to a file, which its owner alone may read. It appears under
     /// its name when it is whole; a partial file is removed on every way out. A download
@@ -39,7 +73,23 @@ impl Client {
     /// [`RestError`]: `Untrusted` before anything is sent, `TooLarge` beyond
     /// [`recording_bytes_max`](super::Settings::recording_bytes_max).
     pub async fn download(&self, url: &str, path: &Path) -> Result<Downloaded, RestError> {
-        let partial = Partial::beside(path);
+        self.download_through(url, path, || Unchanged, |()| path.to_owned()).await.map(|(downloaded, ())| downloaded)
+    }
+
+    /// As [`Client::download`], through what `begin` makes for each attempt: length and
+    /// checksum are those of the file that comes of it. It is written beside the path `beside`
+    /// and gets the path that `name` gives it for what was found, in the same folder.
+    ///
+    /// # Errors
+    /// As [`Client::download`], and `Unfit`, which is not tried again.
+    pub async fn download_through<T: Through>(
+        &self,
+        url: &str,
+        beside: &Path,
+        begin: impl Fn() -> T + Send + Sync,
+        name: impl FnOnce(&T::Report) -> PathBuf + Send,
+    ) -> Result<(Downloaded, T::Report), RestError> {
+        let partial = Partial::beside(beside);
         let (started, limit) = (Instant::now(), self.settings().recording_timeout);
         let once = || async {
             let response = self.open(url, limit.saturating_sub(started.elapsed())).await?;
@@ -49,12 +99,20 @@ impl Client {
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             let mut file = File::from_std(options.open(&partial.0).map_err(disk)?);
-            let downloaded = self.copy(response, &mut file).await?;
+            let downloaded = self.copy(response, &mut file, begin()).await?;
             file.sync_all().await.map_err(disk)?;
             Ok(downloaded)
         };
         let downloaded = self.patiently(Repeat::Idempotent, started, limit, once).await?;
-        tokio::fs::rename(&partial.0, path).await.map_err(disk)?;
+        let path = name(&downloaded.1);
+        tokio::fs::rename(&partial.0, &path).await.map_err(disk)?;
+        #[cfg(unix)]
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty())
+            && let Ok(folder) = File::open(folder).await
+        {
+            // Else the name may be gone after a power failure. Not every file system can.
+            let _ = folder.sync_all().await;
+        }
         Ok(downloaded)
     }
 
@@ -72,7 +130,7 @@ impl Client {
         let (started, limit) = (Instant::now(), self.settings().recording_timeout);
         let open = || self.open(url, limit.saturating_sub(started.elapsed()));
         let response = self.patiently(Repeat::Idempotent, started, limit, open).await?;
-        self.copy(response, writer).await
+        self.copy(response, writer, Unchanged).await.map(|(downloaded, ())| downloaded)
     }
 
     /// Reads the document behind a `transcription_url`, at most
@@ -116,30 +174,40 @@ impl Client {
     }
 
     /// Copies a body, bounded in length and in the wait for each piece.
-    async fn copy(
+    async fn copy<T: Through>(
         &self,
         mut response: Response,
         writer: &mut (impl AsyncWrite + Unpin),
-    ) -> Result<Downloaded, RestError> {
+        mut through: T,
+    ) -> Result<(Downloaded, T::Report), RestError> {
         let settings = self.settings();
         let too_large = RestError::TooLarge { max: settings.recording_bytes_max };
         if response.content_length().is_some_and(|length| length > settings.recording_bytes_max) {
             return Err(too_large);
         }
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-        let (mut bytes, mut hash) = (0_u64, Sha256::new());
+        let unfit = |reason| RestError::Unfit { reason };
+        let (mut received, mut bytes, mut hash, mut passed) = (0_u64, 0_u64, Sha256::new(), Vec::new());
         loop {
             let chunk = tokio::time::timeout(settings.recording_idle_timeout, response.chunk());
             let Some(chunk) = chunk.await.map_err(|_| RestError::TimedOut)?? else { break };
-            bytes += chunk.len() as u64;
-            if bytes > settings.recording_bytes_max {
+            received += chunk.len() as u64;
+            if received > settings.recording_bytes_max {
                 return Err(too_large);
             }
-            hash.update(&chunk);
-            writer.write_all(&chunk).await.map_err(disk)?;
+            passed.clear();
+            through.pass(&chunk, &mut passed).map_err(unfit)?;
+            bytes += passed.len() as u64;
+            hash.update(&passed);
+            writer.write_all(&passed).await.map_err(disk)?;
         }
+        passed.clear();
+        let report = through.end(&mut passed).map_err(unfit)?;
+        bytes += passed.len() as u64;
+        hash.update(&passed);
+        writer.write_all(&passed).await.map_err(disk)?;
         writer.flush().await.map_err(disk)?;
-        Ok(Downloaded { bytes, sha256: format!("{:x}", hash.finalize()), content_type })
+        Ok((Downloaded { bytes, sha256: format!("{:x}", hash.finalize()), content_type }, report))
     }
 }
 

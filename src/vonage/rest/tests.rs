@@ -34,16 +34,18 @@ static PEM: LazyLock<String> = LazyLock::new(|| {
     format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n")
 });
 
-pub(super) fn key() -> AppKey {
+pub(crate) fn key() -> AppKey {
     AppKey::from_pem(&PEM).unwrap()
 }
 
 /// What a server does with one request.
-pub(super) enum Act {
+pub(crate) enum Act {
     /// Answers: status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Says nothing.
     Hang,
+    /// Sends these pieces; an error breaks the connection.
+    Pieces(Vec<std::io::Result<Bytes>>),
     /// Sends so many bytes in pieces, then breaks the connection.
     Break(usize),
     /// Sends a byte now and then, for ever.
@@ -51,26 +53,26 @@ pub(super) enum Act {
 }
 
 impl Act {
-    pub(super) fn json(status: u16, body: &Value) -> Self {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::Answer(status, vec![("content-type", "application/json".into())], body.to_string().into_bytes())
     }
 
-    pub(super) fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self::Answer(status, vec![], vec![])
     }
 
-    pub(super) fn redirect(status: u16, to: String) -> Self {
+    pub(crate) fn redirect(status: u16, to: String) -> Self {
         Self::Answer(status, vec![("location", to)], vec![])
     }
 }
 
 /// What a server was asked.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Asked {
@@ -78,12 +80,12 @@ impl Asked {
         if self.body.is_empty() { Value::Null } else { serde_json::from_slice(&self.body).unwrap() }
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// The claims of the token, where it is ours and valid.
-    pub(super) fn claims(&self) -> AppClaims {
+    pub(crate) fn claims(&self) -> AppClaims {
         let token = self.header("authorization").unwrap().strip_prefix("Bearer ").unwrap();
         key().verify(token, wall()).unwrap()
     }
@@ -91,13 +93,13 @@ impl Asked {
 
 /// A server that does as its script says, and 599 when that is over.
 #[derive(Clone)]
-pub(super) struct Fake {
-    pub(super) host: String,
+pub(crate) struct Fake {
+    pub(crate) host: String,
     shared: Arc<Mutex<(VecDeque<Act>, Vec<Asked>)>>,
 }
 
 impl Fake {
-    pub(super) async fn new(script: impl IntoIterator<Item = Act>) -> Self {
+    pub(crate) async fn new(script: impl IntoIterator<Item = Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let fake = Self { host, shared: Arc::new(Mutex::new((script.into_iter().collect(), Vec::new()))) };
@@ -106,23 +108,23 @@ impl Fake {
         fake
     }
 
-    pub(super) fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("http://{}", self.host)
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings { base: self.base(), trusted_hosts: vec![self.host.clone()], ..quick() }
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         client(self.settings())
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared.lock().unwrap().1.clone()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.asked().len()
     }
 }
@@ -142,6 +144,7 @@ async fn answer(State(fake): State<Fake>, method: Method, uri: Uri, headers: Hea
             response.body(Body::from(body)).unwrap()
         }
         Act::Hang => std::future::pending().await,
+        Act::Pieces(pieces) => Response::new(Body::from_stream(futures_util::stream::iter(pieces))),
         Act::Break(bytes) => {
             let pieces = (0..bytes.div_ceil(100)).map(|_| Ok(vec![b'x'; 100]));
             let broken = std::iter::once(Err(std::io::Error::other("broken on purpose")));
@@ -158,12 +161,12 @@ async fn answer(State(fake): State<Fake>, method: Method, uri: Uri, headers: Hea
 }
 
 /// Settings whose pauses are as good as none.
-pub(super) fn quick() -> Settings {
+pub(crate) fn quick() -> Settings {
     let ms = Duration::from_millis(1);
     Settings { system_proxy: false, backoff_first: ms, backoff_max: ms, early_hangup_pause: ms, ..Settings::default() }
 }
 
-pub(super) fn client(settings: Settings) -> Client {
+pub(crate) fn client(settings: Settings) -> Client {
     Client::new(settings, APPLICATION, key()).unwrap()
 }
 
