@@ -40,16 +40,8 @@ pub static BACKENDS: &[&dyn Backend] = &[
 ];
 
 /// Keys of `[asr]` that are not backends, so that no backend may be called so.
-pub const RESERVED: [&str; 8] = [
-    "backend",
-    "fall_back",
-    "attempt_timeout_ms",
-    "total_timeout_ms",
-    "attempts_max",
-    "hedge_after_ms",
-    "breaker",
-    "shadow",
-];
+pub const RESERVED: [&str; 7] =
+    ["backend", "fall_back", "attempt_timeout_ms", "total_timeout_ms", "attempts_max", "hedge_after_ms", "breaker"];
 
 /// The entry of one transcriber in [`BACKENDS`].
 pub trait Backend: Sync {

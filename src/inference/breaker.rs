@@ -102,7 +102,7 @@ enum State {
 pub struct Breaker {
     patience: Patience,
     state: State,
-    /// Passes of an earlier generation say nothing any more.
+    /// Counts probes. A pass from before the latest says nothing any more.
     generation: u64,
     /// Openings since the last answer.
     openings: u32,
@@ -148,7 +148,7 @@ impl Breaker {
         let failures = match self.state {
             State::Closed { failures } => failures.saturating_add(1),
             State::HalfOpen => self.patience.failures_max,
-            // An opening begins a generation of its own, so nobody has a pass of this one.
+            // It began before the opening; the next probe begins a generation of its own.
             State::Open { .. } => return,
         };
         match outcome {
@@ -166,7 +166,6 @@ impl Breaker {
             Outcome::Unknown if self.state == State::HalfOpen => {
                 // The probe told nothing: the next one may be it.
                 self.state = State::Open { until: now };
-                self.generation += 1;
             }
             Outcome::Unknown => {}
         }
@@ -178,7 +177,6 @@ impl Breaker {
         // A backend that names no time at all must not be asked at once.
         let span = named.map_or(grown, |named| named.max(cool_down));
         self.state = State::Open { until: now + span };
-        self.generation += 1;
         self.openings = self.openings.saturating_add(1);
         self.refused = false;
     }

@@ -33,8 +33,10 @@ const LINES_MAX: usize = 12;
 /// Events that may wait for the driver, so that a crowd that hangs up at once is not too much.
 const LIVE_BACKLOG: usize = 262_144;
 
-/// Variables that are passed on: secrets of the broker, which no file shows.
-const PASSED_ON: &str = "SIDETONE_SINK__KAFKA__";
+/// Whether a variable is passed on: secrets of the broker and of transcribers, which no file shows.
+fn is_passed_on(name: &str) -> bool {
+    name.starts_with("SIDETONE_SINK__KAFKA__") || name.starts_with("SIDETONE_ASR__") && name.ends_with("__KEY")
+}
 
 /// What the gateway transcribes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +103,10 @@ impl Server {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("cannot start a gateway: {what}: {error}");
         let environment = Source::environment().environment;
         let text = toml::to_string(config).map_err(|error| failed("its configuration", &error))?;
-        if text.contains("[secret]") && !environment.iter().any(|(name, _)| name.starts_with(PASSED_ON)) {
-            return Err(format!(
-                "a secret of the Kafka sink stands in the configuration file: for this command, set it as {PASSED_ON}…"
-            ));
+        if text.contains("[secret]") && !environment.iter().any(|(name, _)| is_passed_on(name)) {
+            return Err("a secret of the Kafka sink or of a transcriber stands in the configuration file: for this \
+                        command, set it as SIDETONE_SINK__KAFKA__… or SIDETONE_ASR__…__KEY"
+                .to_owned());
         }
         let folder = TempDir::with_prefix("sidetone-load-").map_err(|error| failed("a temporary folder", &error))?;
         let file = folder.path().join("sidetone.toml");
@@ -112,9 +114,7 @@ impl Server {
         let program = std::env::current_exe().map_err(|error| failed("this program", &error))?;
         let mut command = Command::new(program);
         command.args(["serve", "--config"]).arg(&file).current_dir(folder.path());
-        for (name, _) in
-            environment.iter().filter(|(name, _)| name.starts_with("SIDETONE_") && !name.starts_with(PASSED_ON))
-        {
+        for (name, _) in environment.iter().filter(|(name, _)| name.starts_with("SIDETONE_") && !is_passed_on(name)) {
             command.env_remove(name);
         }
         // In a group of its own: an interrupt on the terminal is ours, and it is stopped in order.
