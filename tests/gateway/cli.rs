@@ -335,16 +335,17 @@ async fn backends_lists_every_backend_and_marks_the_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let said = scripted(folder.path(), &["backends"]).await;
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
-    let names: Vec<_> = vad::BACKENDS.iter().map(|b| b.name()).collect();
+    // By what they are, too: two families may have one of the same name.
+    let names: Vec<_> = vad::BACKENDS.iter().map(|b| (b.name(), b.about())).collect();
     let families = [
         names,
-        asr::BACKENDS.iter().map(|b| b.name()).collect(),
-        sentiment::BACKENDS.iter().map(|b| b.name()).collect(),
+        asr::BACKENDS.iter().map(|b| (b.name(), b.about())).collect(),
+        sentiment::BACKENDS.iter().map(|b| (b.name(), b.about())).collect(),
     ];
     for family in families {
         assert!(!family.is_empty());
-        for (place, name) in family.iter().enumerate() {
-            let line = format!("  {} {name:<12} ", if place == 0 { "*" } else { " " });
+        for (place, (name, about)) in family.iter().enumerate() {
+            let line = format!("  {} {name:<12} {about}\n", if place == 0 { "*" } else { " " });
             assert_eq!(said.out.matches(&line).count(), 1, "{line:?} in\n{}", said.out);
         }
     }
