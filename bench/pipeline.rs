@@ -105,7 +105,7 @@ fn cut(config: &Config, parties: &[Vec<i16>]) -> Vec<Vec<i16>> {
     for samples in parties {
         let (replies_in, replies) = mpsc::channel(1);
         Leg::new(config, &buffers, replies).play(samples, 0, |segment| {
-            replies_in.try_send(Box::new(Reply::refused(&segment, Fault::Shutdown))).unwrap();
+            replies_in.try_send(Box::new(Reply::refused(segment.id, segment.kind, Fault::Shutdown))).unwrap();
             segments.push(segment.samples);
         });
     }

@@ -94,6 +94,7 @@ pub mod config;
 pub mod control;
 pub mod eval;
 pub mod event;
+pub mod http;
 pub mod inference;
 pub mod load;
 pub mod models;

@@ -143,7 +143,11 @@ impl Bench {
         let mut sum = (0, 0);
         while let Some(segment) = self.asked.pop() {
             let transcript = Transcript { text: Private("well, hello there".to_owned()), ..Transcript::default() };
-            let reply = Reply { outcome: Ok(transcript), asr: "test", ..Reply::refused(&segment, Fault::Shutdown) };
+            let reply = Reply {
+                outcome: Ok(transcript),
+                asr: "test",
+                ..Reply::refused(segment.id, segment.kind, Fault::Shutdown)
+            };
             self.buffers.give(segment.samples);
             let ((), (times, bytes)) = allocated(|| self.give(now, Input::Reply(reply)));
             sum = (sum.0 + times, sum.1 + bytes);

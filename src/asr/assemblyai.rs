@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde::Deserialize;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::remote::dialogue::{Dialogue, Heard, Rules};
 use super::remote::streaming::{Streaming, Vendor};
-use super::remote::{Common, mean, mend};
+use super::remote::{Common, keyterms, mean, mend};
 use super::{Backend, Engine};
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{BuildError, Fault, Private, Transcript, Word, settings};
@@ -77,10 +75,7 @@ impl Backend for AssemblyAi {
             let problem = format!("pace = {}; expected 0 to 100", settings.pace);
             return Err(BuildError::new(NAME, problem, mend(NAME)));
         }
-        if settings.keyterms.len() > 100 {
-            let problem = format!("keyterms is a list of {}; expected at most 100", settings.keyterms.len());
-            return Err(BuildError::new(NAME, problem, mend(NAME)));
-        }
+        keyterms(NAME, &settings.keyterms)?;
         let rules = Rules {
             // The vendor takes 50 to 1,000 ms at a time.
             chunk: (8_000, 800),
@@ -111,14 +106,7 @@ fn request(settings: &Settings, common: &Common, mut url: Url) -> Result<Request
         let terms = serde_json::to_string(&settings.keyterms).map_err(|error| format!("keyterms: {error}"))?;
         url.query_pairs_mut().append_pair("keyterms_prompt", &terms);
     }
-    let mut request = url.as_str().into_client_request().map_err(|error| format!("url: {error}"))?;
-    if !common.key.0.is_empty() {
-        let value = HeaderValue::from_str(&common.key.0);
-        let mut value = value.map_err(|_| "key = [secret]; expected printable ASCII")?;
-        value.set_sensitive(true);
-        request.headers_mut().insert("authorization", value);
-    }
-    Ok(request)
+    common.handshake(&url, "")
 }
 
 struct V3 {

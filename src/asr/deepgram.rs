@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde::Deserialize;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::remote::dialogue::{Dialogue, Heard, Rules};
 use super::remote::streaming::{Streaming, Vendor};
-use super::remote::{Common, mean, mend, ms};
+use super::remote::{Common, keyterms, mean, mend, ms};
 use super::{Backend, Engine};
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{BuildError, Fault, Private, Transcript, Word, settings};
@@ -80,10 +78,7 @@ impl Backend for Deepgram {
         if !(500..=9_000).contains(&alive) {
             return Err(BuildError::new(NAME, format!("keep_alive_ms = {alive}; expected 500 to 9000"), mend(NAME)));
         }
-        if settings.keyterms.len() > 100 {
-            let problem = format!("keyterms is a list of {}; expected at most 100", settings.keyterms.len());
-            return Err(BuildError::new(NAME, problem, mend(NAME)));
-        }
+        keyterms(NAME, &settings.keyterms)?;
         let rules = Rules {
             chunk: (8_000, 1),
             keep_alive: Some((Duration::from_millis(alive), r#"{"type":"KeepAlive"}"#)),
@@ -111,14 +106,7 @@ fn request(settings: &Settings, common: &Common, mut url: Url) -> Result<Request
         .append_pair("punctuate", "true")
         .append_pair("smart_format", if settings.smart_format { "true" } else { "false" })
         .extend_pairs(settings.keyterms.iter().map(|term| ("keyterm", term)));
-    let mut request = url.as_str().into_client_request().map_err(|error| format!("url: {error}"))?;
-    if !common.key.0.is_empty() {
-        let value = HeaderValue::from_str(&format!("Token {}", common.key.0));
-        let mut value = value.map_err(|_| "key = [secret]; expected printable ASCII")?;
-        value.set_sensitive(true);
-        request.headers_mut().insert("authorization", value);
-    }
-    Ok(request)
+    common.handshake(&url, "Token ")
 }
 
 struct Listen {

@@ -4,6 +4,7 @@
 //! Source: platform.openai.com, "Create transcription". A partial is another request for the
 //! same audio, so there are none unless asked for.
 
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,8 +76,9 @@ struct Api {
 
 impl Api {
     fn form(&self, samples: &[i16]) -> Result<Form, Fault> {
-        let unsent = |_| Fault::Backend("the request cannot be written".to_owned());
-        let file = Part::bytes(wav(samples)).file_name("speech.wav").mime_str("audio/wav").map_err(unsent)?;
+        let unsent = || Fault::Backend("the request cannot be written".to_owned());
+        let file = Part::bytes(wav(samples).map_err(|_| unsent())?).file_name("speech.wav");
+        let file = file.mime_str("audio/wav").map_err(|_| unsent())?;
         let verbose = self.settings.words;
         // The API knows languages by two letters.
         let language = self.common.language.split('-').next().unwrap_or_default().to_owned();
@@ -138,23 +140,20 @@ impl Remote for Api {
 }
 
 /// A WAV file: mono, 16 bits, 16 kHz.
-fn wav(samples: &[i16]) -> Vec<u8> {
-    let bytes = samples.len() as u32 * 2;
-    let mut file = Vec::with_capacity(44 + samples.len() * 2);
-    file.extend_from_slice(b"RIFF");
-    file.extend_from_slice(&(36 + bytes).to_le_bytes());
-    file.extend_from_slice(b"WAVEfmt ");
-    file.extend_from_slice(&16_u32.to_le_bytes());
-    // PCM, one channel.
-    file.extend_from_slice(&[1, 0, 1, 0]);
-    file.extend_from_slice(&PIPELINE_HZ.to_le_bytes());
-    file.extend_from_slice(&(PIPELINE_HZ * 2).to_le_bytes());
-    // Bytes a sample, bits a sample.
-    file.extend_from_slice(&[2, 0, 16, 0]);
-    file.extend_from_slice(b"data");
-    file.extend_from_slice(&bytes.to_le_bytes());
-    samples.iter().for_each(|sample| file.extend_from_slice(&sample.to_le_bytes()));
-    file
+fn wav(samples: &[i16]) -> hound::Result<Vec<u8>> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: PIPELINE_HZ,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut file = Cursor::new(Vec::with_capacity(samples.len() * 2 + 64));
+    let mut writer = hound::WavWriter::new(&mut file, spec)?;
+    let mut all = writer.get_i16_writer(samples.len() as u32);
+    samples.iter().for_each(|sample| all.write_sample(*sample));
+    all.flush()?;
+    writer.finalize()?;
+    Ok(file.into_inner())
 }
 
 #[derive(Deserialize)]
@@ -202,7 +201,7 @@ mod tests {
     #[test]
     fn the_file_is_what_a_wav_reader_reads() {
         let samples = [0, 1, -1, i16::MAX, i16::MIN];
-        let mut reader = hound::WavReader::new(std::io::Cursor::new(wav(&samples))).unwrap();
+        let mut reader = hound::WavReader::new(Cursor::new(wav(&samples).unwrap())).unwrap();
         let spec = reader.spec();
         assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (1, 16_000, 16));
         assert_eq!(reader.samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), samples);

@@ -58,9 +58,7 @@ use self::reorder::{Answer, Reorder};
 use crate::event::body::{Characteristics, Dtmf, Hello, LegEnded, LegStarted};
 use crate::event::{Author, Body, Origin};
 use crate::redact::{Keys, MASKED_KEY};
-use crate::types::{
-    ConversationId, DropReason, Fault, Moment, PeerFault, Rate, Reply, Segment, SegmentKind, Speaker, WallTime,
-};
+use crate::types::{ConversationId, DropReason, Moment, PeerFault, Rate, Reply, SegmentKind, Speaker, WallTime};
 
 enum Phase {
     /// For the first text message. `early`: audio that came before it. `turns`: from
@@ -507,21 +505,3 @@ const SPEED_GRACE: Duration = Duration::from_secs(60);
 /// Texts that may come at any speed; beyond them, as many as there are frames. Each
 /// may become a durable event, so one leg must not be able to fill every sink's queue.
 const TEXTS_GRACE: u64 = 600;
-
-impl Reply {
-    /// The answer of a pool that did not take the segment.
-    #[must_use]
-    pub fn refused(segment: &Segment, fault: Fault) -> Self {
-        Self {
-            id: segment.id,
-            kind: segment.kind,
-            outcome: Err(fault),
-            entities: Vec::new(),
-            sentiment: None,
-            asr: "",
-            scorer: None,
-            queued: Duration::ZERO,
-            decoded: Duration::ZERO,
-        }
-    }
-}

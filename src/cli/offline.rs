@@ -142,7 +142,7 @@ impl Leg<'_> {
                     match self.pipeline.pool.submit(segment, &self.redaction, &self.replies_in) {
                         Ok(()) => self.under_way += 1,
                         Err(segment) => {
-                            let refusal = Reply::refused(&segment, Fault::Overload);
+                            let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);
                             self.pipeline.buffers.give(segment.samples);
                             self.call.handle(now, Input::Reply(refusal));
                         }

@@ -196,6 +196,10 @@ mod tests {
                 "[asr.openai]\nkey = \"file:/nowhere/at/all\"",
                 "FILE: asr: openai.key: file /nowhere/at/all cannot be read",
             ),
+            (
+                "[sentiment.http]\nkey = \"file:/nowhere/key\"",
+                "FILE: sentiment: http.key: file /nowhere/key cannot be read",
+            ),
             ("[vad.webrt]\naggressiveness = 1", "FILE: vad.webrt is not a key of [vad] nor a backend"),
             ("[endpointing]\nhangover_ms = 0", "FILE: endpointing.hangover_ms is 0; expected 20 to 5000"),
             (
@@ -228,10 +232,15 @@ mod tests {
         assert!(!shown.contains(one) && !shown.contains(other), "{shown}");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hunter2\n").unwrap();
-        let asr = format!("[asr.openai]\nkey = \"file:{}\"", file.path().display());
-        let config = loaded(&asr, &[("SIDETONE_ASR__DEEPGRAM__KEY", "31415926")]).unwrap();
+        let key = format!("key = \"file:{}\"", file.path().display());
+        let config = loaded(
+            &format!("[asr.openai]\n{key}\n[sentiment.http]\n{key}"),
+            &[("SIDETONE_ASR__DEEPGRAM__KEY", "31415926")],
+        )
+        .unwrap();
         let key = |name| config.asr.table(name)["key"].as_str().unwrap().to_owned();
         assert_eq!((key("openai").as_str(), key("deepgram").as_str()), ("hunter2", "31415926"));
+        assert_eq!(config.sentiment.table("http")["key"].as_str(), Some("hunter2"));
         let shown = format!("{config:?}{}", toml::to_string(&config).unwrap());
         assert!(!shown.contains("hunter2") && !shown.contains("31415926"), "{shown}");
     }

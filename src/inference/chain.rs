@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Patience, Standing};
 use super::course::{Bounds, Course, Step};
-use super::job::{About, Finished, Text, give_back, refusal};
+use super::job::{About, Finished, Text, give_back};
 use super::lane::Lane;
 use super::queue::{Limits, Queue};
 use super::worker::reply;
 use super::{BufferPool, Clock, Engines, ReplySlot};
 use crate::types::rate::PIPELINE_HZ;
-use crate::types::{Fault, Moment, SegmentKind, Transcript};
+use crate::types::{Fault, Moment, Reply, SegmentKind, Transcript};
 
 /// How a transcriber that fails is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Chain {
     /// Takes a segment or refuses it; never waits.
     pub(super) fn submit(self: &Arc<Self>, about: About, samples: Arc<Vec<i16>>, slot: ReplySlot) {
         if let Err(fault) = self.room(about.kind, samples.len()) {
-            slot.send(Box::new(refusal(&about, fault)));
+            slot.send(Box::new(Reply::refused(about.id, about.kind, fault)));
             return give_back(samples, &self.buffers);
         }
         let under_way = UnderWay { chain: Arc::clone(self), kind: about.kind, samples: samples.len() };

@@ -1,7 +1,7 @@
 //! What an inference thread is asked for, and whom it answers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -66,7 +66,7 @@ impl Job {
     /// Answers that it will not be done.
     pub(super) fn refuse(self, fault: Fault, buffers: &BufferPool) {
         match self.to {
-            To::Leg(slot) => drop(slot.send(Box::new(refusal(&self.about, fault)))),
+            To::Leg(slot) => drop(slot.send(Box::new(Reply::refused(self.about.id, self.about.kind, fault)))),
             To::Course(course) => drop(course.send(Err(fault))),
         }
         give_back(self.samples, buffers);
@@ -78,21 +78,6 @@ pub(super) struct Text {
     pub(super) about: About,
     pub(super) transcript: Transcript,
     pub(super) to: oneshot::Sender<Result<Finished, Fault>>,
-}
-
-/// The answer to a segment that nobody transcribed.
-pub(super) fn refusal(about: &About, fault: Fault) -> Reply {
-    Reply {
-        id: about.id,
-        kind: about.kind,
-        outcome: Err(fault),
-        entities: Vec::new(),
-        sentiment: None,
-        asr: "",
-        scorer: None,
-        queued: Duration::ZERO,
-        decoded: Duration::ZERO,
-    }
 }
 
 /// Gives a buffer back, unless somebody still reads it.

@@ -21,6 +21,7 @@
 //! every leg as let in, refused, or not reached.
 
 mod dial;
+pub mod draw;
 mod events;
 pub mod figures;
 pub mod frame;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::speech::Draw;
+use super::draw::Draw;
 
 /// Legs that join in a second while nothing else is asked for: fast enough not to wait
 /// for, slow enough that joining is not what is measured.

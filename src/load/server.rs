@@ -33,9 +33,11 @@ const LINES_MAX: usize = 12;
 /// Events that may wait for the driver, so that a crowd that hangs up at once is not too much.
 const LIVE_BACKLOG: usize = 262_144;
 
-/// Whether a variable is passed on: secrets of the broker and of transcribers, which no file shows.
+/// Whether a variable is passed on: secrets of the broker, of transcribers and of scorers, which
+/// no file shows.
 fn is_passed_on(name: &str) -> bool {
-    name.starts_with("SIDETONE_SINK__KAFKA__") || name.starts_with("SIDETONE_ASR__") && name.ends_with("__KEY")
+    let of_backend = ["SIDETONE_ASR__", "SIDETONE_SENTIMENT__"].iter().any(|family| name.starts_with(family));
+    name.starts_with("SIDETONE_SINK__KAFKA__") || of_backend && name.ends_with("__KEY")
 }
 
 /// What the gateway transcribes with.
@@ -104,8 +106,9 @@ impl Server {
         let environment = Source::environment().environment;
         let text = toml::to_string(config).map_err(|error| failed("its configuration", &error))?;
         if text.contains("[secret]") && !environment.iter().any(|(name, _)| is_passed_on(name)) {
-            return Err("a secret of the Kafka sink or of a transcriber stands in the configuration file: for this \
-                        command, set it as SIDETONE_SINK__KAFKA__… or SIDETONE_ASR__…__KEY"
+            return Err("a secret of the Kafka sink, a transcriber or a scorer stands in the configuration file: for \
+                        this command, set it as SIDETONE_SINK__KAFKA__…, SIDETONE_ASR__…__KEY or \
+                        SIDETONE_SENTIMENT__…__KEY"
                 .to_owned());
         }
         let folder = TempDir::with_prefix("sidetone-load-").map_err(|error| failed("a temporary folder", &error))?;

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::draw::Draw;
 use super::frame::Messages;
 use crate::audio::level::{dbfs, power};
 use crate::types::Rate;
@@ -34,36 +35,6 @@ const UTTERANCE_MAX: usize = 750;
 
 /// Most recorded audio, in seconds; messages are kept in memory.
 pub const SPEECH_S_MAX: usize = 1_800;
-
-/// Random numbers: SplitMix64 (Steele, Lea and Flood, 2014). Good enough to place pauses.
-#[derive(Debug, Clone)]
-pub struct Draw(u64);
-
-impl Draw {
-    /// The stream number `stream` of a seed.
-    #[must_use]
-    pub fn new(seed: u64, stream: u64) -> Self {
-        let mut draw = Self(seed ^ stream.wrapping_mul(0xD605_0B53_27E4_CA3D));
-        draw.bits();
-        draw
-    }
-
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// 0 to 1, without 1.
-    pub fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn below(&mut self, count: usize) -> usize {
-        ((self.unit() * count as f64) as usize).min(count.saturating_sub(1))
-    }
-}
 
 /// Messages and where utterances lie in them. The first [`QUIET_FRAMES`] are the quiet room.
 #[derive(Debug)]

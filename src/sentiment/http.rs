@@ -26,7 +26,8 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::{Backend, Scorer};
-use crate::types::{BuildError, Fault, Private, Sentiment, SentimentLabel, settings};
+use crate::http::{BodyError, body};
+use crate::types::{BuildError, Fault, Private, Sentiment, SentimentLabel, is_this_machine, settings};
 
 const NAME: &str = "sentiment.http";
 
@@ -49,7 +50,7 @@ pub(super) struct Http;
 struct Settings {
     /// Where texts are sent: `https://…`, or `http://` to this machine.
     url: String,
-    /// Sent as a bearer token; empty for none. After `file:`, the file that holds it.
+    /// Sent as a bearer token; empty for none.
     #[serde(deserialize_with = "text")]
     key: Private<String>,
     /// Longest wait for an answer, connecting included, in ms, 10 to 5,000.
@@ -62,7 +63,7 @@ impl Default for Settings {
     }
 }
 
-/// A key as text also where the environment made a number of it; an error must not show it.
+/// A key as text also where it was written as a number; an error must not show it.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Private<String>, D::Error> {
     Ok(Private(match toml::Value::deserialize(deserializer)? {
         toml::Value::String(text) => text,
@@ -95,13 +96,7 @@ impl Backend for Http {
         if !(10..=5_000).contains(&timeout_ms) {
             return Err(refused(format!("timeout_ms = {timeout_ms}"), "expected 10 to 5000"));
         }
-        let key = match key.0.strip_prefix("file:") {
-            Some(path) => std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| {
-                refused(format!("key: file {path} cannot be read: {error}"), "name a readable file")
-            })?,
-            None => key.0,
-        };
-        if !key.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
+        if !key.0.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
             return Err(refused("key has characters that no header takes".to_owned(), "expected printable ASCII"));
         }
         let failed = |error: String| refused(error, "see the system's own message");
@@ -113,15 +108,13 @@ impl Backend for Http {
             .map_err(|error| failed(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = Some(runtime.map_err(|error| failed(error.to_string()))?);
-        Ok(Arc::new(Service { link, key: Private(key), client, runtime, health: Mutex::default() }))
+        Ok(Arc::new(Service { link, key, client, runtime, health: Mutex::default() }))
     }
 }
 
 /// Whether texts may go there: encrypted, or not beyond this machine.
 fn is_safe(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let local = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-    url.scheme() == "https" || url.scheme() == "http" && local
+    url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_this_machine)
 }
 
 /// How the service has been.
@@ -185,20 +178,16 @@ impl Service {
         let request = request.body(json!({"text": text}).to_string());
         let runtime = self.runtime.as_ref().ok_or("closed")?;
         runtime.block_on(async {
-            let mut response = request.send().await.map_err(|error| told(&error))?;
+            let response = request.send().await.map_err(|error| told(&error))?;
             match response.status().as_u16() {
                 200 => {}
                 401 | 403 => return Err("it wants another key"),
                 _ => return Err("it refused the text"),
             }
-            let mut body = Vec::new();
-            while let Some(part) = response.chunk().await.map_err(|error| told(&error))? {
-                if body.len() + part.len() > ANSWER_MAX {
-                    return Err("its answer is too long");
-                }
-                body.extend_from_slice(&part);
-            }
-            Ok(body)
+            body(response, ANSWER_MAX).await.map_err(|error| match error {
+                BodyError::TooLong => "its answer is too long",
+                BodyError::Broken(error) => told(&error),
+            })
         })
     }
 }
@@ -312,15 +301,12 @@ mod tests {
 
     #[test]
     fn a_text_is_sent_with_the_key_and_its_score_comes_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("key");
-        std::fs::write(&file, "k-123\n").unwrap();
         let url = service(|head, body| {
             assert!(head.contains("authorization: Bearer k-123\r\n") && head.starts_with("POST /score "), "{head}");
             assert_eq!(body, r#"{"text":"so \"slow\""}"#);
             ok(r#"{"score": -0.7, "label": "negative", "weights": {"negative": 0.8, "neutral": 0.2, "positive": 0}}"#)
         });
-        let scorer = scorer(&url, &format!("key = \"file:{}\"", file.display())).unwrap();
+        let scorer = scorer(&url, "key = 'k-123'").unwrap();
         let said = scorer.score("so \"slow\"").unwrap();
         assert_eq!((said.label, said.compound, said.negative), (SentimentLabel::Negative, -0.7, 0.8));
         let nothing = scorer.score(" \n").unwrap();
@@ -383,10 +369,10 @@ mod tests {
         for (url, more, named) in [
             ("", "", "url"),
             ("http://example.org/", "", "https"),
+            ("http://127.example.org/", "", "https"),
             ("ftp://127.0.0.1/", "", "https"),
             ("https://example.org/", "timeout_ms = 5", "timeout_ms = 5"),
             ("https://example.org/", "key = 'SECRET KEY'", "key"),
-            ("https://example.org/", "key = 'file:/nowhere/key'", "/nowhere/key"),
         ] {
             let error = scorer(url, more).err().unwrap();
             assert!(error.contains(named) && !error.contains("SECRET"), "{error}");

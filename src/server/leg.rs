@@ -221,7 +221,7 @@ impl Leg {
 
     fn transcribe(&mut self, segment: Segment) {
         if let Err(segment) = self.gateway.pool.submit(segment, &self.redaction, &self.replies_in) {
-            let refusal = Reply::refused(&segment, Fault::Overload);
+            let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);
             self.gateway.buffers.give(segment.samples);
             self.call.handle(self.gateway.clock.now(), Input::Reply(refusal));
         }

@@ -6,6 +6,7 @@
 
 pub mod entity;
 pub mod fault;
+pub mod host;
 pub mod id;
 pub mod private;
 pub mod rate;
@@ -19,6 +20,7 @@ pub mod transcript;
 
 pub use entity::{Entity, EntityKind};
 pub use fault::{BuildError, DropReason, Fault, PeerFault};
+pub use host::is_this_machine;
 pub use id::{BadId, ConversationId, LegId, SegmentId};
 pub use private::Private;
 pub use rate::Rate;

@@ -52,3 +52,21 @@ pub struct Reply {
     /// Time spent decoding.
     pub decoded: Duration,
 }
+
+impl Reply {
+    /// The answer to a segment that nobody transcribed.
+    #[must_use]
+    pub fn refused(id: SegmentId, kind: SegmentKind, fault: Fault) -> Self {
+        Self {
+            id,
+            kind,
+            outcome: Err(fault),
+            entities: Vec::new(),
+            sentiment: None,
+            asr: "",
+            scorer: None,
+            queued: Duration::ZERO,
+            decoded: Duration::ZERO,
+        }
+    }
+}

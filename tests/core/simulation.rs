@@ -349,7 +349,7 @@ impl Simulation {
     fn submit(&mut self, at: Moment, index: usize, segment: Segment) {
         if self.pool.queue.len() >= self.pool.queue_max || self.dice.one_in(40) {
             self.seen.refused += 1;
-            let refusal = Reply::refused(&segment, Fault::Overload);
+            let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);
             return self.give(at, index, Input::Reply(refusal));
         }
         self.pool.queue.push_back((index, segment));
@@ -394,7 +394,7 @@ impl Simulation {
         };
         self.seen.faults += u64::from(outcome.is_err());
         let outcome = outcome.map(|text| Transcript { text: Private(text), ..Transcript::default() });
-        let reply = Reply { outcome, asr: "simulated", ..Reply::refused(&segment, Fault::Shutdown) };
+        let reply = Reply { outcome, asr: "simulated", ..Reply::refused(segment.id, segment.kind, Fault::Shutdown) };
         let again = self.dice.one_in(50).then(|| reply.clone());
         self.give(at, index, Input::Reply(reply));
         if let Some(again) = again {

@@ -7,6 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
+use crate::http::BodyError;
 use crate::types::{BuildError, Fault};
 
 /// Longest wait for a connection.
@@ -25,19 +26,12 @@ pub(in crate::asr) fn client(name: &str) -> Result<Client, BuildError> {
 }
 
 /// The body of an answer with status 200, of at most `bytes_max`.
-pub(in crate::asr) async fn body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Fault> {
+pub(in crate::asr) async fn body(response: Response, bytes_max: usize) -> Result<Vec<u8>, Fault> {
     status(response.status().as_u16(), response.headers())?;
-    if response.content_length().is_some_and(|length| length > bytes_max as u64) {
-        return Err(Fault::Oversized);
-    }
-    let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|error| fault(&error))? {
-        if body.len() + part.len() > bytes_max {
-            return Err(Fault::Oversized);
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
+    crate::http::body(response, bytes_max).await.map_err(|error| match error {
+        BodyError::TooLong => Fault::Oversized,
+        BodyError::Broken(error) => fault(&error),
+    })
 }
 
 /// What a status other than success means.

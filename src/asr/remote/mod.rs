@@ -15,9 +15,12 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use crate::types::rate::PIPELINE_HZ;
-use crate::types::{BuildError, Private, Transcript, Word};
+use crate::types::{BuildError, Private, Transcript, Word, is_this_machine};
 
 /// The bounds of a remote engine, for whoever asks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +121,7 @@ impl Common {
         expect(known, "url", shown.clone(), "https://, wss://, or within one's own network http:// or ws://")?;
         let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         expect(bare, "url", "[one with a user or a fragment]".into(), "an address alone")?;
-        let safe = !plain || self.key.0.is_empty() || is_loopback(&url);
+        let safe = !plain || self.key.0.is_empty() || url.host_str().is_some_and(is_this_machine);
         expect(safe, "url", shown, "https:// or wss://, since it is sent a key")?;
         let printable = self.key.0.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
         expect(printable, "key", "[secret]".into(), "printable ASCII without spaces")?;
@@ -133,6 +136,22 @@ impl Common {
         let bytes = self.reply_bytes_max;
         expect((256..=16 << 20).contains(&bytes), "reply_bytes_max", bytes.to_string(), "256 to 16777216")?;
         Ok(url)
+    }
+
+    /// The handshake with a WebSocket vendor at `url`. The key goes along, if there is one,
+    /// after what the vendor wants before it.
+    ///
+    /// # Errors
+    /// Names the key that makes none.
+    pub(super) fn handshake(&self, url: &Url, before_key: &str) -> Result<Request, String> {
+        let mut request = url.as_str().into_client_request().map_err(|error| format!("url: {error}"))?;
+        if !self.key.0.is_empty() {
+            let value = HeaderValue::from_str(&format!("{before_key}{}", self.key.0));
+            let mut value = value.map_err(|_| "key = [secret]; expected printable ASCII")?;
+            value.set_sensitive(true);
+            request.headers_mut().insert("authorization", value);
+        }
+        Ok(request)
     }
 
     pub(super) fn terms(&self, partials: bool) -> Terms {
@@ -154,15 +173,21 @@ impl Common {
     }
 }
 
+/// Words to expect that a vendor takes, at most.
+const KEYTERMS_MAX: usize = 100;
+
+/// Looks that a vendor takes so many words to expect.
+///
+/// # Errors
+/// Names the key, how many there are, and how many may be.
+pub(super) fn keyterms(name: &str, terms: &[String]) -> Result<(), BuildError> {
+    let problem = || format!("keyterms is a list of {}; expected at most {KEYTERMS_MAX}", terms.len());
+    if terms.len() > KEYTERMS_MAX { Err(BuildError::new(name, problem(), mend(name))) } else { Ok(()) }
+}
+
 /// The remedy for a wrong value.
 pub(super) fn mend(name: &str) -> String {
     format!("mend the table [{name}]")
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A time in seconds, as vendors give it, in whole ms; 0 for what is none.

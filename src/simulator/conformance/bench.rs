@@ -3,13 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, Url};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Stop, Target, bad, skip};
+use crate::http::{self, BodyError};
 use crate::types::WallTime;
 use crate::vonage::ncco::{Ncco, Severity, validate};
 use crate::vonage::signature::{self, Claims, Payload};
@@ -158,16 +159,15 @@ async fn send(request: RequestBuilder, authorization: Option<String>) -> Result<
     };
     let start = Instant::now();
     let failed = |error: reqwest::Error| Stop::Bad(problem(&error));
-    let mut response = request.send().await.map_err(failed)?;
+    let response = request.send().await.map_err(failed)?;
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() + chunk.len() > REPLY_BYTES_MAX {
-            return bad(format!("the reply is longer than {REPLY_BYTES_MAX} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Reply { status: response.status().as_u16(), kind, body: body.freeze(), took: start.elapsed() })
+    let status = response.status().as_u16();
+    let body = match http::body(response, REPLY_BYTES_MAX).await {
+        Ok(body) => body.into(),
+        Err(BodyError::TooLong) => return bad(format!("the reply is longer than {REPLY_BYTES_MAX} bytes")),
+        Err(BodyError::Broken(error)) => return Err(failed(error)),
+    };
+    Ok(Reply { status, kind, body, took: start.elapsed() })
 }
 
 /// What went wrong, without the URL, which may hold a number.

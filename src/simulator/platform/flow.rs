@@ -191,14 +191,8 @@ impl Exchange {
     }
 
     async fn fetch(&self, url: &str) -> Option<Voice> {
-        let mut reply = self.http.get(url).send().await.ok()?.error_for_status().ok()?;
-        let mut file = Vec::new();
-        while let Some(chunk) = reply.chunk().await.ok()? {
-            if file.len() + chunk.len() > FILE_BYTES_MAX {
-                return None;
-            }
-            file.extend_from_slice(&chunk);
-        }
+        let reply = self.http.get(url).send().await.ok()?.error_for_status().ok()?;
+        let file = crate::http::body(reply, FILE_BYTES_MAX).await.ok()?;
         let decoded = tokio::task::spawn_blocking(move || {
             let wav = wav::decode(Cursor::new(file), Path::new("stream")).ok()?;
             Some(stage::voice(wav.channels.first()?, wav.rate))

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Response, Url};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Signing;
+use crate::http::{self, BodyError};
 use crate::types::WallTime;
 use crate::vonage::ncco::{Method, Ncco};
 use crate::vonage::signature::{self, Claims, Payload};
@@ -162,7 +163,7 @@ impl Client {
     }
 }
 
-async fn read(mut response: Response) -> Outcome {
+async fn read(response: Response) -> Outcome {
     let status = response.status().as_u16();
     if !(200..=205).contains(&status) {
         return Outcome::Refused(status);
@@ -172,14 +173,10 @@ async fn read(mut response: Response) -> Outcome {
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok()?.split(';').next())
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    let mut body = BytesMut::new();
-    loop {
-        match response.chunk().await {
-            Ok(None) => return Outcome::Taken(Reply { json, body: body.freeze() }),
-            Ok(Some(chunk)) if body.len() + chunk.len() <= REPLY_BYTES_MAX => body.extend_from_slice(&chunk),
-            Ok(Some(_)) => return Outcome::Unsendable,
-            Err(error) => return failure(&error),
-        }
+    match http::body(response, REPLY_BYTES_MAX).await {
+        Ok(body) => Outcome::Taken(Reply { json, body: body.into() }),
+        Err(BodyError::TooLong) => Outcome::Unsendable,
+        Err(BodyError::Broken(error)) => failure(&error),
     }
 }
 

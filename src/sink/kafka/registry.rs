@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::KafkaSink as Settings;
 use crate::event::avro;
+use crate::http::{BodyError, body as body_of};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,16 +109,14 @@ impl Registry {
             request = request.header("content-type", "application/vnd.schemaregistry.v1+json").body(body.to_string());
         }
         let answered = self.runtime.block_on(async {
-            let mut response = request.send().await?;
-            let mut bytes = Vec::new();
-            while let Some(part) = response.chunk().await? {
-                bytes.extend_from_slice(&part);
-                if bytes.len() > ANSWER_MAX {
-                    bytes.clear();
-                    break;
-                }
-            }
-            Ok((response.status().as_u16(), serde_json::from_slice(&bytes).unwrap_or_default()))
+            let response = request.send().await?;
+            let status = response.status().as_u16();
+            let bytes = match body_of(response, ANSWER_MAX).await {
+                Ok(bytes) => bytes,
+                Err(BodyError::TooLong) => Vec::new(),
+                Err(BodyError::Broken(error)) => return Err(error),
+            };
+            Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
         });
         answered.map_err(|error: reqwest::Error| {
             let url = &self.url;

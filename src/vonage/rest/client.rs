@@ -12,6 +12,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use super::retry::{self, Next, Repeat, Tries};
 use super::token::{Purpose, Tokens, wall};
 use super::{BadSettings, RestError, Settings, trust};
+use crate::http::BodyError;
 use crate::types::LegId;
 use crate::vonage::app_jwt::AppKey;
 use crate::vonage::rest_types::ApiError;
@@ -213,19 +214,11 @@ pub(super) async fn succeeded(response: Response) -> Result<Response, RestError>
 }
 
 /// The whole body, where it is not longer than `max`.
-pub(super) async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, RestError> {
-    let too_large = RestError::TooLarge { max: max as u64 };
-    if response.content_length().is_some_and(|length| length > max as u64) {
-        return Err(too_large);
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > max {
-            return Err(too_large);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+pub(super) async fn body(response: Response, max: usize) -> Result<Vec<u8>, RestError> {
+    crate::http::body(response, max).await.map_err(|error| match error {
+        BodyError::TooLong => RestError::TooLarge { max: max as u64 },
+        BodyError::Broken(error) => error.into(),
+    })
 }
 
 /// `base/path?query`, everything escaped.
