@@ -20,9 +20,9 @@ use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
 use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
 use crate::sentiment::Scorer;
-use crate::server::api::{Guard, Peer};
+use crate::server::api::Guard;
 use crate::server::{
-    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
+    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs, Peer,
     MediaAuth, Recordings, Transcripts, VoiceApi, Ways, can_write, router,
 };
 use crate::sink::Sink;

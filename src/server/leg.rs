@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
@@ -15,12 +16,19 @@ use uuid::Uuid;
 use super::admission::Place;
 use super::legs::{Capture, Command, LegInfo};
 use super::presence::Presence;
-use super::{CLOCK_MAX, Gateway, media_auth};
+use super::{Appetite, CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
 use crate::inference::Redaction;
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
 use crate::vonage::media_token::MediaClaims;
+
+/// Bytes of the header of a masked message with a frame in it (RFC 6455 section 5.2).
+const MESSAGE_HEAD: usize = 8;
+
+/// How much longer than audio may wait in its socket a peer may say nothing before what is
+/// there is looked at: a text or a close behind too little audio wakes nobody.
+const STALLED: Duration = Duration::from_millis(100);
 
 /// Messages taken from a socket that never pauses before commands are looked for.
 const RECEIVED_IN_A_ROW_MAX: u32 = 32;
@@ -51,7 +59,13 @@ impl Asked {
 }
 
 /// Runs a leg from its handshake to its last event.
-pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, place: Place) {
+pub(super) async fn run(
+    gateway: Arc<Gateway>,
+    socket: WebSocket,
+    appetite: Appetite,
+    asked: Asked,
+    place: Place,
+) {
     let (id, own_conversation) = new_ids();
     LegOpened { leg: &id, legs: gateway.admission.legs() }.emit();
     let (now, wall) = (gateway.clock.now(), gateway.clock.wall());
@@ -99,6 +113,8 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         named,
         redaction,
         socket: Some(socket),
+        appetite,
+        heard_at: now,
         replies_in,
         replies,
         commands,
@@ -133,6 +149,9 @@ struct Leg {
     redaction: Redaction,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
+    appetite: Appetite,
+    /// When the newest message was received.
+    heard_at: Moment,
     replies_in: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
     commands: mpsc::Receiver<Command>,
@@ -161,7 +180,9 @@ impl Leg {
         let mut armed: Option<Moment> = None;
         let timer = sleep_until(tokio::time::Instant::now());
         tokio::pin!(timer);
+        let mut now = self.connected;
         while let Some(until) = self.act().await {
+            let until = [until, self.wait_for_more(now)].into_iter().flatten().min();
             arm(&mut armed, timer.as_mut(), until, &self.gateway);
             // In this order: answers are few; the socket is what wakes a leg fifty times a
             // second, and what comes after it is then not looked at. A peer that never
@@ -176,7 +197,7 @@ impl Leg {
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
             };
-            let now = self.gateway.clock.now();
+            now = self.gateway.clock.now();
             received_in_a_row = if matches!(happened, Happened::Received(_)) { received_in_a_row + 1 } else { 0 };
             if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
                 received_in_a_row = 0;
@@ -186,17 +207,46 @@ impl Leg {
             }
             match happened {
                 Happened::Received(received) => self.on_received(now, received).await,
-                Happened::Told(command) => self.on_command(now, command),
+                Happened::Told(command) => {
+                    self.catch_up(now).await;
+                    self.on_command(now, command);
+                }
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
                 Happened::TimePassed => {
                     armed = None;
+                    if now >= self.stalled_at() {
+                        self.catch_up(now).await;
+                    }
                     self.call.handle(now, Input::Timeout);
                 }
                 Happened::Drain => {
                     draining = true;
+                    self.catch_up(now).await;
                     self.call.handle(now, Input::Drain);
                 }
             }
+        }
+    }
+
+    /// Leaves audio in the socket that nothing can come of yet, so that we are woken once for
+    /// all of it. Gives when to look all the same.
+    fn wait_for_more(&mut self, now: Moment) -> Option<Moment> {
+        let frames = if now < self.stalled_at() { self.call.batch() as usize } else { 1 };
+        // The last of them is to be read as soon as it begins to arrive.
+        let bytes = (frames - 1) * (self.call.rate().frame_bytes() + MESSAGE_HEAD) + 1;
+        self.appetite.set(bytes as u32);
+        (frames > 1).then(|| self.stalled_at())
+    }
+
+    fn stalled_at(&self) -> Moment {
+        self.heard_at + self.gateway.call.batch + STALLED
+    }
+
+    /// Takes what is in the socket and nobody was woken for: it came before what is to follow.
+    async fn catch_up(&mut self, now: Moment) {
+        self.appetite.set(1);
+        while let Some(received) = receive(&mut self.socket).now_or_never() {
+            self.on_received(now, received).await;
         }
     }
 
@@ -228,6 +278,7 @@ impl Leg {
     }
 
     async fn on_received(&mut self, now: Moment, received: Option<Result<Message, axum::Error>>) {
+        self.heard_at = now;
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
             Some(Ok(Message::Text(text))) => {
