@@ -14,11 +14,14 @@
 
 use std::time::Duration;
 
+use sidetone::load::frame::Messages;
+use sidetone::load::process;
+use sidetone::types::Rate;
+
 use self::child::{Child, Cpu};
 use self::driver::Driver;
 use self::figures::spread;
 use self::server::Kind;
-use sidetone::types::Rate;
 
 #[path = "child.rs"]
 mod child;
@@ -42,6 +45,8 @@ const SETTLE: Duration = Duration::from_millis(700);
 /// How much is measured.
 struct Size {
     legs: usize,
+    /// Of so many legs one sends, in turn.
+    in_turn: usize,
     rounds: usize,
     silence: Duration,
     speech: Duration,
@@ -76,10 +81,11 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)?.parse().ok());
     let long = args.iter().any(|arg| arg == "--long");
-    let (legs, rounds, seconds) = if long { (600, 5, 15) } else { (200, 3, 5) };
+    let (legs, rounds, seconds) = if long { (600, 5, 15) } else { (200, 5, 5) };
     let speech = Duration::from_secs(option("--seconds").unwrap_or(seconds));
     let size = Size {
         legs: option("--legs").unwrap_or(legs as u64) as usize,
+        in_turn: option("--in-turn").unwrap_or(1) as usize,
         rounds: option("--rounds").unwrap_or(rounds) as usize,
         silence: speech / 2,
         speech,
@@ -88,42 +94,44 @@ fn main() {
         println!("leg_cost needs two cores: one for the server, one for the driver");
         return;
     };
+    process::allow_sockets(size.legs).unwrap();
     println!(
-        "{} legs at {RATE}, 50 frames/s each, {} rounds of {:?} silence and {:?} demo call; load {}",
+        "{} legs at {RATE}, 50 frames/s each, one in {} at a time, {} rounds of {:?} silence and {:?} demo call; load {}",
         size.legs,
+        size.in_turn,
         size.rounds,
         size.silence,
         size.speech,
-        child::load()
+        process::load()
     );
     let mut visits = Vec::new();
     for round in 1..=size.rounds {
         for kind in Kind::ALL {
             eprintln!("round {round}: {}", kind.name());
-            visits.push(visit(kind, &size, cores));
+            visits.push(visit(kind, &size, &cores));
         }
     }
     report(&size, &visits);
 }
 
-fn visit(kind: Kind, size: &Size, cores: child::Cores) -> Visit {
+fn visit(kind: Kind, size: &Size, cores: &child::Cores) -> Visit {
     let child = Child::start(kind.name(), cores);
     let empty = child.rss_kib();
     let per_leg = || (child.rss_kib() - empty) / size.legs as f64;
     let mut driver = Driver::connect(&child.address, size.legs);
     std::thread::sleep(SETTLE);
     let connected = per_leg();
-    let silence = stretch(&mut driver, &child, driver::silence(), size.silence);
+    let silence = stretch(&mut driver, &child, &driver::silence(), size.silence, size.in_turn);
     let silent = per_leg();
-    let speech = stretch(&mut driver, &child, driver::demo_call(), size.speech);
+    let speech = stretch(&mut driver, &child, &driver::demo_call(), size.speech, size.in_turn);
     let talking = per_leg();
     Visit { kind, silence, speech, memory: [connected, silent, talking] }
 }
 
-fn stretch(driver: &mut Driver, child: &Child, frames: Vec<driver::Frame>, length: Duration) -> Stretch {
-    driver.play(&frames, WARM_UP);
+fn stretch(driver: &mut Driver, child: &Child, audio: &Messages, length: Duration, in_turn: usize) -> Stretch {
+    driver.play(audio, WARM_UP, in_turn);
     let before = child.cpu();
-    let played = driver.play(&frames, length);
+    let played = driver.play(audio, length, in_turn);
     let after = child.cpu();
     let each = |total: f64| total / played.frames as f64;
     Stretch {

@@ -22,8 +22,8 @@ use crate::publish::{self, Outbox};
 use crate::sentiment::Scorer;
 use crate::server::api::Guard;
 use crate::server::{
-    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs, Peer,
-    MediaAuth, Recordings, Transcripts, VoiceApi, Ways, can_write, router,
+    Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
+    MediaAuth, Peer, Recordings, Transcripts, VoiceApi, Ways, can_write, router,
 };
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};

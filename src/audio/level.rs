@@ -12,8 +12,17 @@ pub fn power(samples: &[i16]) -> f32 {
     if samples.is_empty() {
         return 0.0;
     }
-    let sum: f32 = samples.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
-    sum / samples.len() as f32 / (32_768.0 * 32_768.0)
+    (energy(samples) as f64 / samples.len() as f64 / (32_768.0 * 32_768.0)) as f32
+}
+
+/// Sum of the squares of `samples`, exact. In whole numbers, and two at a time, because so a
+/// compiler can take many at once.
+#[must_use]
+pub fn energy(samples: &[i16]) -> u64 {
+    let square = |sample: i16| u32::from(sample.unsigned_abs()) * u32::from(sample.unsigned_abs());
+    let (pairs, last) = samples.as_chunks::<2>();
+    let pairs: u64 = pairs.iter().map(|&[a, b]| u64::from(square(a) + square(b))).sum();
+    pairs + last.iter().map(|&sample| u64::from(square(sample))).sum::<u64>()
 }
 
 /// Power as a level in dBFS, never below −100.

@@ -30,7 +30,10 @@ const MESSAGE_HEAD: usize = 8;
 /// there is looked at: a text or a close behind too little audio wakes nobody.
 const STALLED: Duration = Duration::from_millis(100);
 
-/// Messages taken from a socket that never pauses before commands are looked for.
+/// A timer that fires by so much too early is left as it is.
+const EARLY_MAX: Duration = Duration::from_millis(50);
+
+/// Messages taken from a socket that never pauses before answers and commands are looked for.
 const RECEIVED_IN_A_ROW_MAX: u32 = 32;
 
 /// What the handshake said about the leg.
@@ -59,13 +62,7 @@ impl Asked {
 }
 
 /// Runs a leg from its handshake to its last event.
-pub(super) async fn run(
-    gateway: Arc<Gateway>,
-    socket: WebSocket,
-    appetite: Appetite,
-    asked: Asked,
-    place: Place,
-) {
+pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appetite, asked: Asked, place: Place) {
     let (id, own_conversation) = new_ids();
     LegOpened { leg: &id, legs: gateway.admission.legs() }.emit();
     let (now, wall) = (gateway.clock.now(), gateway.clock.wall());
@@ -175,8 +172,6 @@ impl Leg {
         tokio::pin!(drain);
         let mut draining = false;
         let mut received_in_a_row = 0_u32;
-        // Re-armed only to come sooner: most deadlines move on with every frame, and
-        // one that fires early costs less than fifty re-armings a second.
         let mut armed: Option<Moment> = None;
         let timer = sleep_until(tokio::time::Instant::now());
         tokio::pin!(timer);
@@ -184,15 +179,15 @@ impl Leg {
         while let Some(until) = self.act().await {
             let until = [until, self.wait_for_more(now)].into_iter().flatten().min();
             arm(&mut armed, timer.as_mut(), until, &self.gateway);
-            // In this order: answers are few; the socket is what wakes a leg fifty times a
-            // second, and what comes after it is then not looked at. A peer that never
-            // pauses starves nobody: any input makes the call look at the time, and tokio
-            // stops a socket that is always ready now and then. Commands are not left to that:
-            // they are looked for after every so many messages in a row.
+            // In this order: the socket is what wakes a leg, often with several messages at
+            // once, and what comes after it is then not looked at. A peer that never pauses
+            // starves nobody: any input makes the call look at the time, and tokio stops a
+            // socket that is always ready now and then. Answers and commands are not left to
+            // that: they are looked for after every so many messages in a row.
             let happened = tokio::select! {
                 biased;
-                Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
+                Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 Some(command) = self.commands.recv() => Happened::Told(command),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
@@ -201,6 +196,9 @@ impl Leg {
             received_in_a_row = if matches!(happened, Happened::Received(_)) { received_in_a_row + 1 } else { 0 };
             if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
                 received_in_a_row = 0;
+                while let Ok(reply) = self.replies.try_recv() {
+                    self.call.handle(now, Input::Reply(*reply));
+                }
                 while let Ok(command) = self.commands.try_recv() {
                     self.on_command(now, command);
                 }
@@ -386,9 +384,11 @@ async fn receive(socket: &mut Option<WebSocket>) -> Option<Result<Message, axum:
     }
 }
 
+/// Sees to it that the timer fires at `until`, or a little early: most deadlines move on with
+/// every frame, and it is moved only after them when they have got well away.
 fn arm(armed: &mut Option<Moment>, timer: std::pin::Pin<&mut Sleep>, until: Option<Moment>, gateway: &Gateway) {
     if let Some(until) = until
-        && armed.is_none_or(|armed| until < armed)
+        && armed.is_none_or(|armed| until < armed || until > armed + EARLY_MAX)
     {
         timer.reset(gateway.clock.instant(until));
         *armed = Some(until);

@@ -8,9 +8,9 @@ use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{Gateway, Peer};
 use super::leg::{self, Asked};
 use super::media_auth::{Denied, Pass, Shown};
+use super::{Gateway, Peer};
 use crate::telemetry::{LegRefused, MediaDenied};
 use crate::types::{ConversationId, Speaker};
 

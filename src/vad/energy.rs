@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{Backend, Factory, Frame, Vad};
+use crate::audio::level::energy;
 use crate::types::{BuildError, settings};
 
 /// The floor's memory: eight stretches of 12 frames, 1.92 s in all. A stretch is dropped
@@ -109,8 +110,8 @@ impl Detector {
 /// Level of a frame without its direct current, in dBFS, −100 to 0.
 fn level(frame: &Frame) -> f32 {
     let n = frame.len() as i64;
-    let sum: i64 = frame.iter().map(|&sample| i64::from(sample)).sum();
-    let squares: i64 = frame.iter().map(|&sample| i64::from(sample) * i64::from(sample)).sum();
+    let sum = i64::from(frame.iter().map(|&sample| i32::from(sample)).sum::<i32>());
+    let squares = energy(frame) as i64;
     // n · Σx² − (Σx)² = n² · variance, exact in whole numbers.
     let variance = (n * squares - sum * sum) as f32 / (n * n) as f32;
     10.0 * (variance / (32_768.0 * 32_768.0)).max(1e-10).log10()
