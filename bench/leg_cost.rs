@@ -26,6 +26,7 @@ use self::server::Kind;
 #[path = "child.rs"]
 mod child;
 #[path = "demo_audio.rs"]
+#[allow(dead_code, reason = "other benches use the rest")]
 mod demo_audio;
 #[path = "leg_cost/driver.rs"]
 mod driver;
@@ -38,6 +39,9 @@ const RATE: Rate = Rate::Hz16000;
 
 /// Played before each measured stretch, so that nothing is paid for the first time.
 const WARM_UP: Duration = Duration::from_millis(500);
+
+/// A call of the soak.
+const SHORT: Duration = Duration::from_millis(600);
 
 /// Between connecting and looking at the memory.
 const SETTLE: Duration = Duration::from_millis(700);
@@ -104,6 +108,9 @@ fn main() {
         size.speech,
         process::load()
     );
+    if let Some(calls) = option("--soak") {
+        return soak(calls as usize, &size, &cores);
+    }
     let mut visits = Vec::new();
     for round in 1..=size.rounds {
         for kind in Kind::ALL {
@@ -118,7 +125,7 @@ fn visit(kind: Kind, size: &Size, cores: &child::Cores) -> Visit {
     let child = Child::start(kind.name(), cores);
     let empty = child.rss_kib();
     let per_leg = || (child.rss_kib() - empty) / size.legs as f64;
-    let mut driver = Driver::connect(&child.address, size.legs);
+    let mut driver = Driver::connect(&child.address, 0..size.legs);
     std::thread::sleep(SETTLE);
     let connected = per_leg();
     let silence = stretch(&mut driver, &child, &driver::silence(), size.silence, size.in_turn);
@@ -126,6 +133,22 @@ fn visit(kind: Kind, size: &Size, cores: &child::Cores) -> Visit {
     let speech = stretch(&mut driver, &child, &driver::demo_call(), size.speech, size.in_turn);
     let talking = per_leg();
     Visit { kind, silence, speech, memory: [connected, silent, talking] }
+}
+
+/// Short calls one after the other, as many at a time as there are legs: does memory grow?
+fn soak(calls: usize, size: &Size, cores: &child::Cores) {
+    let child = Child::start(Kind::Cascade.name(), cores);
+    let audio = driver::demo_call();
+    println!("\ncalls of {SHORT:?}: resident set, KiB");
+    for first in (0..calls).step_by(size.legs) {
+        if first % (calls / 10).next_multiple_of(size.legs) == 0 {
+            println!("  after {first:>6}: {:>7.0}", child.rss_kib());
+        }
+        let mut driver = Driver::connect(&child.address, first..first + size.legs);
+        driver.play(&audio, SHORT, 1);
+        driver.hang_up();
+    }
+    println!("  after {calls:>6}: {:>7.0}", child.rss_kib());
 }
 
 fn stretch(driver: &mut Driver, child: &Child, audio: &Messages, length: Duration, in_turn: usize) -> Stretch {

@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -43,8 +44,8 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Connects `legs` legs and says hello on each.
-    pub(crate) fn connect(address: &str, legs: usize) -> Self {
+    /// Connects legs of these numbers and says hello on each.
+    pub(crate) fn connect(address: &str, legs: Range<usize>) -> Self {
         let hello = masked(Opcode::Text, wire::connected(RATE, &serde_json::Map::new()).as_bytes());
         let leg = |n: usize| {
             let mut socket = TcpStream::connect(address).unwrap();
@@ -64,7 +65,7 @@ impl Driver {
             socket.write_all(&hello).unwrap();
             socket
         };
-        Self { legs: (0..legs).map(leg).collect() }
+        Self { legs: legs.map(leg).collect() }
     }
 
     /// Plays `audio` on every leg at pace for `length`, over and over. Legs are evenly
@@ -92,6 +93,15 @@ impl Driver {
         }
         sleep((start + length).saturating_duration_since(Instant::now()));
         played
+    }
+
+    /// Closes every leg, and waits until the server has done so too.
+    pub(crate) fn hang_up(mut self) {
+        let close = masked(Opcode::Close, &1000_u16.to_be_bytes());
+        self.legs.iter_mut().for_each(|socket| socket.write_all(&close).unwrap());
+        for socket in &mut self.legs {
+            socket.read_to_end(&mut Vec::new()).unwrap();
+        }
     }
 
     /// Sends a ping behind everything sent so far; how long the last answer took.

@@ -368,7 +368,7 @@ impl Call {
             self.on_frame(now, &mut media, samples as u64);
         }
         if media.resampler.is_some() && media.segmenter.open.is_some() {
-            // The resampler's filter still holds the last 10 ms.
+            // The resampler's filter still holds the last 3 or 10 ms.
             media.input.fill(0);
             media.resample();
             media.segmenter.extend(&media.frame, 0);

@@ -2,6 +2,11 @@
 //!
 //! Invariant: it waits for its own socket, its replies, its commands, its timer and the
 //! drain signal, and for nothing else; never for inference, a sink or another leg.
+//!
+//! Waking up for a frame costs more than the frame. So frames of which nothing can come are
+//! left in the socket, and one wake-up takes them together with the first that matters
+//! ([`Call::batch`]); no event is later for it. What is not audio is taken in its order all
+//! the same: whatever else wakes the leg, it first reads what is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +33,7 @@ const MESSAGE_HEAD: usize = 8;
 
 /// How much longer than audio may wait in its socket a peer may say nothing before what is
 /// there is looked at: a text or a close behind too little audio wakes nobody.
-const STALLED: Duration = Duration::from_millis(100);
+const STALLED: Duration = Duration::from_millis(50);
 
 /// A timer that fires by so much too early is left as it is.
 const EARLY_MAX: Duration = Duration::from_millis(50);
@@ -337,7 +342,7 @@ impl Leg {
         }
         match command {
             Command::Heed => {}
-            Command::Play(playback) => self.call.handle(now, Input::Play(playback)),
+            Command::Play(playback) => self.call.handle(now, Input::Play(*playback)),
             Command::StopPlayback => self.call.handle(now, Input::StopPlayback),
             Command::Close => self.call.handle(now, Input::Close),
         }
