@@ -110,7 +110,7 @@ impl Default for CallConfig {
             reply_timeout: Duration::from_secs(30),
             tail_timeout: Duration::from_secs(15),
             gap_timeout: Duration::from_millis(1_000),
-            batch: Duration::from_millis(100),
+            batch: Duration::from_millis(200),
             ping_after: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
             pending_max: 32,

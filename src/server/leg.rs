@@ -25,14 +25,15 @@ use super::{Appetite, CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
 use crate::inference::Redaction;
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
+use crate::types::rate::FRAME_MS;
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
 use crate::vonage::media_token::MediaClaims;
 
 /// Bytes of the header of a masked message with a frame in it (RFC 6455 section 5.2).
 const MESSAGE_HEAD: usize = 8;
 
-/// How much longer than audio may wait in its socket a peer may say nothing before what is
-/// there is looked at: a text or a close behind too little audio wakes nobody.
+/// How much later than the frames we wait for should have come we look at what is there: a
+/// text or a close behind too little audio wakes nobody.
 const STALLED: Duration = Duration::from_millis(50);
 
 /// A timer that fires by so much too early is left as it is.
@@ -117,6 +118,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appe
         socket: Some(socket),
         appetite,
         heard_at: now,
+        stalled_at: now,
         replies_in,
         replies,
         commands,
@@ -154,6 +156,8 @@ struct Leg {
     appetite: Appetite,
     /// When the newest message was received.
     heard_at: Moment,
+    /// When more should have come.
+    stalled_at: Moment,
     replies_in: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
     commands: mpsc::Receiver<Command>,
@@ -217,7 +221,7 @@ impl Leg {
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
                 Happened::TimePassed => {
                     armed = None;
-                    if now >= self.stalled_at() {
+                    if now >= self.stalled_at {
                         self.catch_up(now).await;
                     }
                     self.call.handle(now, Input::Timeout);
@@ -234,15 +238,13 @@ impl Leg {
     /// Leaves audio in the socket that nothing can come of yet, so that we are woken once for
     /// all of it. Gives when to look all the same.
     fn wait_for_more(&mut self, now: Moment) -> Option<Moment> {
-        let frames = if now < self.stalled_at() { self.call.batch() as usize } else { 1 };
+        let frames = u64::from(self.call.batch());
+        self.stalled_at = self.heard_at + Duration::from_millis(frames * FRAME_MS) + STALLED;
+        let frames = if now < self.stalled_at { frames as usize } else { 1 };
         // The last of them is to be read as soon as it begins to arrive.
         let bytes = (frames - 1) * (self.call.rate().frame_bytes() + MESSAGE_HEAD) + 1;
         self.appetite.set(bytes as u32);
-        (frames > 1).then(|| self.stalled_at())
-    }
-
-    fn stalled_at(&self) -> Moment {
-        self.heard_at + self.gateway.call.batch + STALLED
+        (frames > 1).then_some(self.stalled_at)
     }
 
     /// Takes what is in the socket and nobody was woken for: it came before what is to follow.

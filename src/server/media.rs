@@ -21,8 +21,8 @@ const RETRY_AFTER_S: &str = "5";
 const BAD_REQUEST: &str = "bad_request";
 
 /// Bytes that a leg's socket reads at once: with their headers of 8, five frames at 16 kHz,
-/// which is what waits for a leg by default, and too little over to read the beginning of the
-/// next. What is read in pieces costs a system call each. Longer messages are taken all the
+/// which is what waits for a quiet leg by default, and too little over to read the beginning of
+/// the next. What is read in pieces costs a system call each. Longer messages are taken all the
 /// same. The library's default is 128 KiB, cleared before every read.
 const READ_BUFFER: usize = 5 * 648 + 12;
 
