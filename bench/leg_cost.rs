@@ -200,4 +200,21 @@ fn report(size: &Size, visits: &[Visit]) {
         };
         println!("  {:<16} {:>10.1}  {:>10.1}  {:>16.1}", kind.name(), of(0), of(1), of(2));
     }
+    tell(visits);
+}
+
+/// The table of all benches has the demo call's cost, and the default detector's memory.
+fn tell(visits: &[Visit]) {
+    let median = |kind: Kind, figure: fn(&Visit) -> f64| {
+        spread(visits.iter().filter(|visit| visit.kind == kind).map(figure).collect()).1
+    };
+    let cost = |kind: Kind| median(kind, |visit| visit.speech.cpu.total());
+    for (name, kind) in
+        [("bare", Kind::Bare), ("webrtc", Kind::Webrtc), ("neural", Kind::Neural), ("cascade", Kind::Cascade)]
+    {
+        figures::tell(&format!("leg_cost.{name}"), cost(kind), 1);
+        figures::tell(&format!("leg_cost.{name}.ratio"), cost(kind) / cost(Kind::Bare), 2);
+    }
+    figures::tell("leg_cost.idle", median(Kind::Cascade, |visit| visit.memory[0]), 1);
+    figures::tell("leg_cost.silent", median(Kind::Cascade, |visit| visit.memory[1]), 1);
 }

@@ -17,8 +17,7 @@ pub fn power(samples: &[i16]) -> f32 {
 
 /// Sum of the squares of `samples`, exact. In whole numbers and two at a time: for that,
 /// processors have an instruction that does many at once.
-#[must_use]
-pub fn energy(samples: &[i16]) -> u64 {
+fn energy(samples: &[i16]) -> u64 {
     // Two of the largest, 2³⁰ each, just fit.
     let square = |sample: i16| (i32::from(sample) * i32::from(sample)) as u32;
     let (pairs, last) = samples.as_chunks::<2>();

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,7 +46,7 @@ impl Listener for Impatient {
         // Everything we send is small and wanted now. A socket that cannot be told is used as it is.
         let _ = stream.set_nodelay(true);
         let silence = Some(Box::pin(sleep(self.patience)));
-        (Connection { stream, silence, appetite: Appetite::default(), told: 1 }, peer)
+        (Connection { stream, silence, appetite: Appetite::default(), told: 1, unread: false }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -95,6 +96,8 @@ pub struct Connection {
     appetite: Appetite,
     /// What the kernel was told of it.
     told: u32,
+    /// Whether something may be there that nobody was woken for.
+    unread: bool,
 }
 
 impl Connection {
@@ -102,21 +105,28 @@ impl Connection {
     /// already, where less is enough now: nobody was woken for it.
     fn heed(&mut self, buf: &mut ReadBuf<'_>) -> Option<io::Result<()>> {
         let wanted = self.appetite.0.load(Ordering::Relaxed);
-        let before = std::mem::replace(&mut self.told, wanted);
-        if wanted == before {
+        if wanted != self.told {
+            // A system that does not know this wakes us for every byte, as it would anyway.
+            let _ = wake_at(self.stream.as_raw_fd(), wanted);
+            self.unread |= wanted < self.told;
+            self.told = wanted;
+        }
+        if !self.unread {
             return None;
         }
-        // A system that does not know this wakes us for every byte, as it would anyway.
-        let _ = wake_at(self.stream.as_raw_fd(), wanted);
-        if wanted > before {
-            return None;
-        }
-        match rustix::net::recv(&self.stream, buf.initialize_unfilled(), RecvFlags::DONTWAIT) {
+        let room = buf.initialize_unfilled();
+        let size = room.len();
+        match rustix::net::recv(&self.stream, room, RecvFlags::DONTWAIT) {
             Ok((read, _)) => {
+                self.unread = read == size;
                 buf.advance(read);
                 Some(Ok(()))
             }
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => None,
+            Err(Errno::INTR) => None,
+            Err(Errno::WOULDBLOCK) => {
+                self.unread = false;
+                None
+            }
             Err(error) => Some(Err(error.into())),
         }
     }
