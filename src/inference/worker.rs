@@ -1,20 +1,20 @@
 //! One inference thread: opens its transcribers, warms them, serves the queue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::job::{About, Finished, Job, Text, To, Work, give_back};
+use super::finish::{Finish, Served};
+use super::job::{Job, Text, To, Work, give_back};
 use super::queue::Queue;
 use super::{BufferPool, Engines, Readiness};
 use crate::asr::{Engine, Transcriber};
 use crate::audio::level;
-use crate::redact::Heard;
-use crate::telemetry;
 use crate::types::rate::PIPELINE_HZ;
-use crate::types::{BuildError, Fault, Reply, SegmentKind, Transcript};
+use crate::types::{BuildError, Fault, SegmentKind, Transcript};
 
 /// Counts the workers that are warm, and says when all are.
 pub(super) struct Warmth {
@@ -41,7 +41,7 @@ impl Warmth {
 /// One thread's transcribers, by their place in the chain; none for those that are remote.
 type Transcribers = Vec<Option<Box<dyn Transcriber>>>;
 
-pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &BufferPool) {
+pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth: &Warmth, buffers: &BufferPool) {
     let opened = engines.chain().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
     let mut transcribers = match opened {
         Ok(transcribers) => transcribers,
@@ -54,7 +54,7 @@ pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &B
             Work::Decode(job) if job.to.is_gone() => give_back(job.samples, buffers),
             Work::Decode(job) => {
                 let backend = job.backend;
-                let crashed = decode(engines, &mut transcribers, job, &mut audio, buffers);
+                let crashed = decode(engines, finish, &mut transcribers, job, &mut audio, buffers);
                 let there = transcribers.get(backend).is_some_and(Option::is_some);
                 if let (true, Some((name, engine))) = (crashed && there, engines.chain().nth(backend)) {
                     // Whatever state the panic left behind is not to be trusted.
@@ -72,7 +72,7 @@ pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &B
             Work::Finish(Text { to, .. }) if to.is_closed() => {}
             Work::Finish(Text { about, transcript, to }) => {
                 // Whoever asked may have had enough.
-                let _ = to.send(finish(engines, &about, transcript));
+                let _ = to.send(finish.text(&about, transcript));
             }
         }
     }
@@ -80,7 +80,7 @@ pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &B
 
 /// Opens a transcriber and lets it decode a second of near silence, so that the
 /// first caller does not pay for lazy loading. None for one that works elsewhere.
-fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>, BuildError> {
+pub(super) fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>, BuildError> {
     let Engine::Local(engine) = engine else { return Ok(None) };
     let failed = |problem: String| BuildError::new(name, problem, "see the log above for its own message");
     catch_unwind(AssertUnwindSafe(|| {
@@ -97,6 +97,7 @@ fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>
 /// Serves a job and answers it; whether the transcriber crashed.
 fn decode(
     engines: &Engines,
+    finish: &Arc<Finish>,
     transcribers: &mut Transcribers,
     job: Job,
     audio: &mut Vec<f32>,
@@ -110,16 +111,17 @@ fn decode(
     let crashed = outcome == Err(Fault::Crashed);
     match job.to {
         To::Leg(slot) => {
-            let outcome = outcome.and_then(|transcript| finish(engines, &job.about, transcript));
-            let times = (started.saturating_duration_since(job.submitted), started.elapsed());
-            slot.send(Box::new(reply(engines, &job.about, &job.samples, engines.asr_name, outcome, times)));
+            let Job { about, samples, submitted, .. } = job;
+            let outcome = outcome.and_then(|transcript| finish.text(&about, transcript));
+            let (queued, decoded) = (started.saturating_duration_since(submitted), started.elapsed());
+            finish.answer(Served { about, samples, asr: engines.asr_name, outcome, queued, decoded }, slot);
         }
         To::Course(course) => {
             // Whoever asked may have had enough.
             let _ = course.send(outcome);
+            give_back(job.samples, buffers);
         }
     }
-    give_back(job.samples, buffers);
     crashed
 }
 
@@ -129,38 +131,4 @@ fn hear(transcriber: &mut dyn Transcriber, job: &Job, audio: &mut Vec<f32>) -> R
         transcriber.transcribe(audio, job.about.kind)
     }))
     .unwrap_or(Err(Fault::Crashed))
-}
-
-/// What is made of every text, whoever heard it; once for each segment, as it is remembered.
-fn finish(engines: &Engines, about: &About, mut transcript: Transcript) -> Result<Finished, Fault> {
-    catch_unwind(AssertUnwindSafe(|| {
-        // Before anyone else sees it, the scorer included, which may be a service elsewhere.
-        let heard = Heard { leg: &about.leg, id: about.id, kind: about.kind, at: about.at };
-        let entities = about.redaction.apply(heard, &mut transcript);
-        let wanted = about.kind == SegmentKind::Final && !transcript.text.0.is_empty();
-        // A transcript without a score is better than none.
-        let sentiment = engines.scorer.as_ref().filter(|_| wanted).and_then(|(_, s)| s.score(&transcript.text.0).ok());
-        Finished { transcript, entities, sentiment }
-    }))
-    .map_err(|_| Fault::Crashed)
-}
-
-/// A leg's reply; counted as a segment served.
-pub(super) fn reply(
-    engines: &Engines,
-    about: &About,
-    samples: &[i16],
-    asr: &'static str,
-    outcome: Result<Finished, Fault>,
-    (queued, decoded): (Duration, Duration),
-) -> Reply {
-    let (id, kind) = (about.id, about.kind);
-    let audio = Duration::from_secs_f64(samples.len() as f64 / f64::from(PIPELINE_HZ));
-    telemetry::SegmentServed { kind, audio, queued, decoded, fault: outcome.as_ref().err() }.emit();
-    let (outcome, entities, sentiment) = match outcome {
-        Ok(Finished { transcript, entities, sentiment }) => (Ok(transcript), entities, sentiment),
-        Err(fault) => (Err(fault), Vec::new(), None),
-    };
-    let scorer = engines.scorer.as_ref().map(|(name, _)| *name);
-    Reply { id, kind, outcome, entities, sentiment, asr, scorer, queued, decoded }
 }

@@ -17,9 +17,9 @@ use super::legs::{Capture, Command, LegInfo};
 use super::presence::Presence;
 use super::{CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
-use crate::inference::Redaction;
+use crate::inference::{Overhearing, Redaction};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
-use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
+use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Shadow, Speaker};
 use crate::vonage::media_token::MediaClaims;
 
 /// Messages taken from a socket that never pauses before commands are looked for.
@@ -67,6 +67,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         listen_only: asked.listen_only,
         keys: redaction.policy().keys,
     };
+    let overhearing = gateway.pool.overhear(&conversation);
     let info = LegInfo {
         id: id.clone(),
         conversation: conversation.clone(),
@@ -98,6 +99,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         connected: now,
         named,
         redaction,
+        overhearing,
         socket: Some(socket),
         replies_in,
         replies,
@@ -131,6 +133,8 @@ struct Leg {
     /// Whether the conversation is known for good.
     named: bool,
     redaction: Redaction,
+    /// Where a second transcriber hears this leg, too.
+    overhearing: Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
     replies_in: mpsc::Sender<Box<Reply>>,
@@ -144,6 +148,7 @@ struct Leg {
 enum Happened {
     Received(Option<Result<Message, axum::Error>>),
     Replied(Box<Reply>),
+    Overheard(Box<Shadow>),
     Told(Command),
     TimePassed,
     Drain,
@@ -173,6 +178,7 @@ impl Leg {
                 Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
                 Some(command) = self.commands.recv() => Happened::Told(command),
+                Some(shadow) = overheard(&mut self.overhearing), if self.overhearing.is_some() => Happened::Overheard(shadow),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
             };
@@ -188,6 +194,7 @@ impl Leg {
                 Happened::Received(received) => self.on_received(now, received).await,
                 Happened::Told(command) => self.on_command(now, command),
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
+                Happened::Overheard(shadow) => self.call.handle(now, Input::Shadow(*shadow)),
                 Happened::TimePassed => {
                     armed = None;
                     self.call.handle(now, Input::Timeout);
@@ -220,7 +227,9 @@ impl Leg {
     }
 
     fn transcribe(&mut self, segment: Segment) {
-        if let Err(segment) = self.gateway.pool.submit(segment, &self.redaction, &self.replies_in) {
+        let overhearing = self.overhearing.as_ref().map(|(overhearing, _)| overhearing);
+        let submitted = self.gateway.pool.submit(segment, &self.redaction, overhearing, &self.replies_in);
+        if let Err(segment) = submitted {
             let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);
             self.gateway.buffers.give(segment.samples);
             self.call.handle(self.gateway.clock.now(), Input::Reply(refusal));
@@ -270,6 +279,7 @@ impl Leg {
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             let joined_at = self.presence.join(&conversation, self.connected);
             self.redaction = self.gateway.pool.redaction(&conversation, self.redaction.policy().terms());
+            self.overhearing = self.gateway.pool.overhear(&conversation);
             self.call.join(conversation, joined_at);
             if let Some(Capture { paused: true, reason }) = self.presence.capture() {
                 self.call.start_paused(&reason);
@@ -331,6 +341,13 @@ impl Leg {
 async fn receive(socket: &mut Option<WebSocket>) -> Option<Result<Message, axum::Error>> {
     match socket {
         Some(socket) => socket.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn overheard(overhearing: &mut Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>) -> Option<Box<Shadow>> {
+    match overhearing {
+        Some((_, heard)) => heard.recv().await,
         None => std::future::pending().await,
     }
 }

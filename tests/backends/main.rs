@@ -10,6 +10,7 @@ mod bench;
 mod chain;
 mod cli;
 mod killed;
+mod scoring;
 mod sessions;
 mod table;
 mod vendor;

@@ -91,6 +91,7 @@ fn examples() -> Vec<Body> {
                 weights: Weights { negative: 0.25, neutral: 0.75, positive: 0.0 },
                 backend: "lexicon".into(),
             }),
+            sentiment_fault: None,
             level_dbfs: -22.5,
             timing: Timing { endpoint_ms: 500.0, queue_ms: 0.5, decode_ms: 60.0, total_ms: 560.5 },
         }),

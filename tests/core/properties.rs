@@ -370,9 +370,10 @@ fn reply(id: SegmentId, kind: SegmentKind, outcome: Result<Transcript, Fault>) -
         kind,
         outcome,
         entities: Vec::new(),
-        sentiment: (id.0 % 3 != 1).then_some(sentiment),
+        sentiment: (id.0 % 3 != 1).then_some(Ok(sentiment)),
         asr: "test",
         scorer: None,
+        overheard: false,
         queued: Duration::from_millis(1),
         decoded: Duration::from_millis(2),
     }

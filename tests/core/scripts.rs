@@ -579,6 +579,7 @@ impl Run {
             sentiment: None,
             asr: "test",
             scorer: None,
+            overheard: false,
             queued: Duration::ZERO,
             decoded: Duration::ZERO,
         }));
