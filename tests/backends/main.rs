@@ -12,5 +12,6 @@ mod cli;
 mod killed;
 mod scoring;
 mod sessions;
+mod shadow;
 mod table;
 mod vendor;
