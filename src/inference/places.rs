@@ -76,30 +76,32 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use futures_util::future::{pending, ready};
+    use futures_util::poll;
 
     use super::*;
 
+    const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(60);
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn places_and_those_who_wait_for_them_are_bounded_and_each_request_ends_in_time() {
         let places = Places::new(1, 1);
-        let hang = places.run::<()>(LONG, Wait::Never, pending());
+        let hang = places.run::<()>(SHORT, Wait::Never, pending());
         tokio::pin!(hang);
-        assert!(futures_util::poll!(&mut hang).is_pending());
-        assert_eq!(places.run(LONG, Wait::Never, ready(Ok(()))).await, Err(Fault::Overload));
-        let second = places.run(LONG * 2, Wait::Bounded, ready(Ok(2)));
+        assert!(poll!(&mut hang).is_pending());
+        assert_eq!(places.run(LONG, Wait::Never, ready(Ok(1))).await, Err(Fault::Overload));
+        let second = places.run(LONG, Wait::Bounded, ready(Ok(2)));
         tokio::pin!(second);
-        assert!(futures_util::poll!(&mut second).is_pending());
+        assert!(poll!(&mut second).is_pending());
         assert_eq!(places.run(LONG, Wait::Bounded, ready(Ok(3))).await, Err(Fault::Overload), "two waited for it");
         assert_eq!(hang.await, Err(Fault::Timeout));
         assert_eq!(second.await, Ok(2));
         assert_eq!(places.waiting.load(Ordering::Acquire), 0);
-        // Who waits in vain was not failed by the backend.
-        let hang = places.run::<()>(LONG * 2, Wait::Never, pending());
+        // Whoever waits in vain was not failed by the backend.
+        let hang = places.run::<()>(LONG, Wait::Never, pending());
         tokio::pin!(hang);
-        assert!(futures_util::poll!(&mut hang).is_pending());
-        assert_eq!(places.run(LONG, Wait::Bounded, ready(Ok(4))).await, Err(Fault::Overload));
+        assert!(poll!(&mut hang).is_pending());
+        assert_eq!(places.run(SHORT, Wait::Bounded, ready(Ok(4))).await, Err(Fault::Overload));
     }
 
     #[tokio::test]

@@ -38,7 +38,6 @@ impl Here {
             second,
             queue: Arc::clone(&queue),
             trouble: Arc::clone(&trouble),
-            transcriber: None,
             audio: Vec::new(),
         };
         std::thread::Builder::new().name("shadow".to_owned()).spawn(move || {
@@ -93,25 +92,24 @@ struct Thread {
     second: Arc<Second>,
     queue: Arc<Queue>,
     trouble: Arc<Mutex<Option<String>>>,
-    transcriber: Option<Box<dyn Transcriber>>,
     audio: Vec<f32>,
 }
 
 impl Thread {
     fn run(&mut self, waiting: &Receiver<Overheard>) {
-        self.open();
+        let mut transcriber = self.open();
         while let Ok(overheard) = waiting.recv() {
-            self.hear(overheard);
+            self.hear(&mut transcriber, overheard);
         }
     }
 
-    fn open(&mut self) {
+    fn open(&self) -> Option<Box<dyn Transcriber>> {
         let opened = open_warm(self.second.name, &self.engine);
         *self.trouble.lock() = opened.as_ref().err().map(|error| format!("failed: {error}"));
-        self.transcriber = opened.ok().flatten();
+        opened.ok().flatten()
     }
 
-    fn hear(&mut self, overheard: Overheard) {
+    fn hear(&mut self, transcriber: &mut Option<Box<dyn Transcriber>>, overheard: Overheard) {
         let second = Arc::clone(&self.second);
         if overheard.is_gone() || second.stopped.is_cancelled() {
             return second.shed(overheard, &Fault::Shutdown);
@@ -119,12 +117,12 @@ impl Thread {
         if !is_idle(&self.queue) {
             return second.shed(overheard, &Fault::Overload);
         }
-        let Some(transcriber) = &mut self.transcriber else { return second.shed(overheard, &Fault::Unavailable) };
+        let Some(opened) = transcriber else { return second.shed(overheard, &Fault::Unavailable) };
         let Some(entry) = second.gate.enter() else { return second.shed(overheard, &Fault::Unavailable) };
         let started = Instant::now();
         let heard = catch_unwind(AssertUnwindSafe(|| -> Result<Transcript, Fault> {
             level::to_speech_level(&overheard.samples, &mut self.audio);
-            transcriber.transcribe(&self.audio, SegmentKind::Final)
+            opened.transcribe(&self.audio, SegmentKind::Final)
         }))
         .unwrap_or(Err(Fault::Crashed));
         entry.settle(&heard);
@@ -132,7 +130,7 @@ impl Thread {
         second.conclude(overheard, heard, started.elapsed());
         if crashed {
             // Whatever state the panic left behind is not to be trusted.
-            self.open();
+            *transcriber = self.open();
         }
     }
 }

@@ -87,7 +87,7 @@ impl Second {
 
     /// It has answered, or failed.
     pub(super) fn conclude(&self, mut overheard: Overheard, heard: Result<Transcript, Fault>, took: Duration) {
-        let compare = |heard| catch_unwind(AssertUnwindSafe(|| overheard.compared(self.name, heard)));
+        let mut compare = |heard| catch_unwind(AssertUnwindSafe(|| overheard.compared(self.name, heard)));
         let compared = heard.and_then(|heard| compare(heard).map_err(|_| Fault::Crashed));
         let outcome = match compared {
             Ok(shadow) => {
