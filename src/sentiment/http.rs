@@ -255,7 +255,7 @@ mod tests {
             assert_eq!(body, r#"{"text":"so \"slow\""}"#);
             ok(r#"{"score": -0.7, "label": "negative", "weights": {"negative": 0.8, "neutral": 0.2, "positive": 0}}"#)
         });
-        let scorer = scorer(&url, "key = 'k-123'").unwrap();
+        let scorer = scorer(&url, "key = 'k-123'\ntimeout_ms = 5000").unwrap();
         let said = scorer.score("so \"slow\"").await.unwrap();
         assert_eq!((said.label, said.compound, said.negative), (SentimentLabel::Negative, -0.7, 0.8));
         let nothing = scorer.score(" \n").await.unwrap();

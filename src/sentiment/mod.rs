@@ -141,6 +141,7 @@ mod tests {
                     http::ok(&format!(r#"{{"score": {score}}}"#))
                 });
                 table.insert("url".to_owned(), url.into());
+                table.insert("timeout_ms".to_owned(), 5_000.into());
             }
             let engine = backend.build(&table, &models).unwrap();
             assert_eq!(matches!(engine, Engine::Remote(_)), backend.is_remote(), "{}", backend.name());
