@@ -1,13 +1,15 @@
 //! Answers over HTTP, whoever gives them: read no further than a bound, and what is wrong with
 //! them by its name.
 //!
-//! Below every module that asks somebody else over HTTP; looks at [`types`](crate::types) only.
+//! Below every module that asks somebody else over HTTP; looks at `tls` and
+//! [`types`](crate::types) only.
 
 use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use crate::tls;
 use crate::types::Fault;
 
 /// Longest pause that a backend may ask of us.
@@ -79,6 +81,7 @@ pub fn status(status: u16, headers: &HeaderMap) -> Result<(), Fault> {
 #[must_use]
 pub fn fault(error: &reqwest::Error) -> Fault {
     match () {
+        () if tls::is_distrust(error) => Fault::Untrusted,
         () if error.is_connect() => Fault::Unreachable,
         () if error.is_timeout() => Fault::Timeout,
         () => Fault::Disconnected,

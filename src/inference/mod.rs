@@ -140,7 +140,7 @@ impl Pool {
     /// # Errors
     /// When the system gives no thread, or there is no runtime where one is needed.
     pub fn start(engines: &Engines, threads: usize, limits: Limits, buffers: Arc<BufferPool>) -> std::io::Result<Self> {
-        let (queue, clock) = (Arc::new(Queue::new(limits)), Clock::default());
+        let (queue, clock) = (Arc::new(Queue::new(limits, threads)), Clock::default());
         let scoring = engines.scorer.as_ref().map(|scorer| Scoring::new(scorer, clock)).transpose()?;
         let shadow = |plan| Shadow::new(plan, &queue, Arc::clone(&buffers), clock);
         let shadow = engines.shadow.as_ref().map(shadow).transpose()?;

@@ -14,4 +14,5 @@ mod scoring;
 mod sessions;
 mod shadow;
 mod table;
+mod tls;
 mod vendor;

@@ -19,6 +19,7 @@ use tokenizer::Tokenizer;
 
 mod decoder;
 mod repeat;
+mod rows;
 mod tokenizer;
 
 const NAME: &str = "asr.moonshine";
@@ -41,6 +42,9 @@ const SILENCE: f32 = 1e-4;
 /// Most threads within an operation that a machine could make use of.
 const THREADS_MAX: usize = 64;
 
+/// Most finals decoded together; beyond eight or so there is nothing to gain.
+const TOGETHER_MAX: usize = 16;
+
 /// See the module's documentation.
 pub(super) struct Moonshine;
 
@@ -51,11 +55,13 @@ struct Settings {
     /// Threads within one transcription. More than 1 answers one caller sooner but
     /// serves fewer callers a core.
     threads: usize,
+    /// Finals that wait are decoded together, at most as many at a time.
+    together: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threads: 1 }
+        Self { threads: 1, together: 6 }
     }
 }
 
@@ -73,12 +79,19 @@ impl Backend for Moonshine {
     }
 
     fn build(&self, table: &toml::Table, model: Option<&Path>) -> Result<Engine, BuildError> {
-        let Settings { threads } = settings(NAME, table)?;
+        let Settings { threads, together } = settings(NAME, table)?;
         if !(1..=THREADS_MAX).contains(&threads) {
             return Err(BuildError::new(
                 NAME,
                 format!("threads = {threads}"),
                 format!("expected 1 (best for many calls) to {THREADS_MAX}"),
+            ));
+        }
+        if !(1..=TOGETHER_MAX).contains(&together) {
+            return Err(BuildError::new(
+                NAME,
+                format!("together = {together}"),
+                format!("expected 1 (each final alone) to {TOGETHER_MAX}"),
             ));
         }
         let Some(folder) = model else {
@@ -92,8 +105,13 @@ impl Backend for Moonshine {
                 "fetch the model anew with `sidetone models fetch --force`",
             )
         })?;
-        let shared =
-            Shared { folder: folder.to_owned(), threads, tokenizer: Arc::new(tokenizer), first: Mutex::default() };
+        let shared = Shared {
+            folder: folder.to_owned(),
+            threads,
+            together,
+            tokenizer: Arc::new(tokenizer),
+            first: Mutex::default(),
+        };
         // A model that cannot be used must show when it is built, not on the first call.
         *shared.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(shared.load()?);
         Ok(Engine::Local(Arc::new(shared)))
@@ -104,6 +122,7 @@ impl Backend for Moonshine {
 struct Shared {
     folder: PathBuf,
     threads: usize,
+    together: usize,
     tokenizer: Arc<Tokenizer>,
     /// Opened to try the model; the first thread to ask has it.
     first: Mutex<Option<Session>>,
@@ -120,20 +139,21 @@ impl Shared {
     fn load(&self) -> Result<Session, BuildError> {
         let mut decoder = Decoder::open(NAME, &self.folder, self.threads)?;
         // The first run is slow: the runtime allocates as it goes.
-        decoder.hear(&[0.0; 2 * SAMPLES_MIN]).map_err(|error| {
+        decoder.hear(&[&[0.0; 2 * SAMPLES_MIN]], &mut |_, _| {}).map_err(|error| {
             BuildError::new(
                 NAME,
                 format!("does not run: {error}"),
                 "fetch the model anew with `sidetone models fetch --force`",
             )
         })?;
-        Ok(Session { decoder, tokenizer: Arc::clone(&self.tokenizer) })
+        Ok(Session { decoder, together: self.together, tokenizer: Arc::clone(&self.tokenizer) })
     }
 }
 
 /// One thread's transcriber.
 struct Session {
     decoder: Decoder,
+    together: usize,
     tokenizer: Arc<Tokenizer>,
 }
 
@@ -158,10 +178,39 @@ impl Transcriber for Session {
             all.log_prob += heard.log_prob;
             all.scored += heard.scored;
         }
-        let text = worded(self.tokenizer.text(&all.tokens));
-        let confidence = (!text.is_empty()).then(|| (all.log_prob / all.scored as f32).exp());
-        Ok(Transcript { text: Private(text), words: Vec::new(), confidence, language: "en" })
+        Ok(transcript(&self.tokenizer, &all))
     }
+
+    fn together(&self) -> usize {
+        self.together
+    }
+
+    fn transcribe_together(
+        &mut self,
+        utterances: &[Vec<f32>],
+        answer: &mut dyn FnMut(usize, Result<Transcript, Fault>),
+    ) {
+        // Whatever is long, silent or not quite audio is for `transcribe`, alone.
+        let plain = |samples: &[f32]| {
+            (SAMPLES_MIN..=PIECE_MIN).contains(&samples.len())
+                && samples.iter().all(|sample| sample.abs() <= 1.0)
+                && samples.iter().any(|sample| sample.abs() >= SILENCE)
+        };
+        let (places, audio): (Vec<usize>, Vec<&[f32]>) =
+            utterances.iter().map(Vec::as_slice).enumerate().filter(|(_, samples)| plain(samples)).unzip();
+        // Those that loop, and all that are left when the networks fail, are asked about again.
+        let _ = self.decoder.hear(&audio, &mut |row, heard| {
+            if !heard.looped {
+                answer(places[row], Ok(transcript(&self.tokenizer, &heard)));
+            }
+        });
+    }
+}
+
+fn transcript(tokenizer: &Tokenizer, heard: &Heard) -> Transcript {
+    let text = worded(tokenizer.text(&heard.tokens));
+    let confidence = (!text.is_empty()).then(|| (heard.log_prob / heard.scored as f32).exp());
+    Transcript { text: Private(text), words: Vec::new(), confidence, language: "en" }
 }
 
 /// `text`, or none of it where it has no words: notes (♪), dashes and dots are what
@@ -172,7 +221,9 @@ fn worded(text: String) -> String {
 
 impl Session {
     fn hear(&mut self, samples: &[f32]) -> Result<Heard, Fault> {
-        self.decoder.hear(samples).map_err(|error| Fault::Backend(error.to_string()))
+        let mut all = Heard::default();
+        let ended = self.decoder.hear(&[samples], &mut |_, heard| all = heard);
+        ended.map(|()| all).map_err(|error| Fault::Backend(error.to_string()))
     }
 }
 
