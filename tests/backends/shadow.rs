@@ -103,7 +103,7 @@ async fn a_second_one_elsewhere_is_asked_too_and_one_that_hangs_is_left_alone() 
     let vendor = Vendor::start(Kind::Deepgram, &[]).await;
     let said = |samples| super::vendor::text(Kind::Deepgram, samples);
     let settings = format!(
-        "[asr]\nbackend = \"scripted\"\nattempt_timeout_ms = 100\n[asr.scripted]\ntexts = [\"one two\"]\n\
+        "[asr]\nbackend = \"scripted\"\nattempt_timeout_ms = 2000\n[asr.scripted]\ntexts = [\"one two\"]\n\
          [asr.breaker]\nfailures_max = 2\ncool_down_ms = 60000\n\
          [asr.shadow]\nbackend = \"deepgram\"\nshare = 1.0\n[asr.deepgram]\n{}\n",
         vendor.table("")
@@ -261,17 +261,14 @@ async fn a_second_one_is_shown_where_operators_look_and_holds_nobody_up() {
         "{said:?}"
     );
     for (settings, expected) in [
-        (
-            "[asr.shadow]\nbackend = \"nobody\"\n",
-            "asr.shadow.backend: is \"nobody\"; expected \"\" for none, or one of",
-        ),
-        ("[asr.shadow]\nshare = 1.5\n", "asr.shadow.share: is 1.5; expected 0 to 1"),
-        ("[asr.shadow]\nwaiting_max = 0\n", "asr.shadow.waiting_max: is 0; expected 1 to 1000"),
+        ("[asr.shadow]\nbackend = \"nobody\"\n", "asr.shadow.backend is \"nobody\"; expected \"\" for none, or one of"),
+        ("[asr.shadow]\nshare = 1.5\n", "asr.shadow.share is 1.5; expected 0 to 1"),
+        ("[asr.shadow]\nwaiting_max = 0\n", "asr.shadow.waiting_max is 0; expected 1 to 1000"),
         (
             "[asr.shadow]\nbackend = \"scripted\"\n",
             "is \"scripted\" with the settings of asr.backend; expected another transcriber, or other settings in [asr.shadow.scripted]",
         ),
-        ("[asr.shadow.nobody]\n", "asr.shadow.nobody: is not a key of [asr.shadow] nor a backend"),
+        ("[asr.shadow.nobody]\n", "asr.shadow.nobody is not a key of [asr.shadow] nor a backend"),
         (
             "[asr.shadow]\nbackend = \"scripted\"\n[asr.shadow.scripted]\ntexts = []\n",
             "BAD  asr shadow     asr.scripted: texts = []",
