@@ -16,10 +16,9 @@ use uuid::Uuid;
 use crate::call::BackendNames;
 use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
 use crate::control::{self, MediaPass};
-use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
+use crate::inference::{self, BufferPool, Engines, Pool, Readiness, Scorer, ShadowPlan};
 use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
-use crate::sentiment::Scorer;
 use crate::server::api::Guard;
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
@@ -76,7 +75,7 @@ pub enum StartError {
 /// The backend that there is not.
 pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
     let mut names: Vec<&str> = Vec::new();
-    for backend in config.asr.chain() {
+    for backend in config.asr.chain().chain(config.asr.shadow.name()) {
         names.extend(asr::find(backend)?.model());
     }
     names.extend(vad::find(&config.vad.backend)?.models(&config.vad.table(&config.vad.backend)));
@@ -100,8 +99,8 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let (asr_name, asr) = transcriber(config, &config.asr.backend)?;
     let fall_back = config.asr.fall_back.iter().map(|name| transcriber(config, name)).collect::<Result<_, _>>()?;
     let fail_over = config.asr.fail_over(Duration::from_millis(config.call.reply_timeout_ms));
-    let scorer = scorer(config)?;
-    Ok(Engines { asr_name, asr, fall_back, fail_over, scorer, redaction: config.redaction.policy() })
+    let (scorer, shadow) = (scorer(config)?, shadow(config)?);
+    Ok(Engines { asr_name, asr, fall_back, fail_over, scorer, shadow, redaction: config.redaction.policy() })
 }
 
 /// One transcriber, loaded but not yet warm.
@@ -109,26 +108,45 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
 /// # Errors
 /// As [`engines`].
 pub fn transcriber(config: &Config, name: &str) -> Result<(&'static str, asr::Engine), StartError> {
-    let backend = asr::find(name)?;
-    let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
-    Ok((backend.name(), backend.build(&config.asr.table(name), model.as_deref())?))
+    built(config, name, &config.asr.table(name))
 }
 
-/// A scorer and its name.
-pub type NamedScorer = (&'static str, Arc<dyn Scorer>);
+fn built(config: &Config, name: &str, table: &toml::Table) -> Result<(&'static str, asr::Engine), StartError> {
+    let backend = asr::find(name)?;
+    let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
+    Ok((backend.name(), backend.build(table, model.as_deref())?))
+}
+
+/// The second transcriber that a configuration names, if any, loaded but not yet warm.
+///
+/// # Errors
+/// As [`engines`].
+pub fn shadow(config: &Config) -> Result<Option<ShadowPlan>, StartError> {
+    let Some(name) = config.asr.shadow.name() else { return Ok(None) };
+    let (name, engine) = built(config, name, &config.asr.shadow_table())?;
+    Ok(Some(ShadowPlan {
+        name,
+        engine,
+        share: config.asr.shadow.share,
+        waiting_max: config.asr.shadow.waiting_max,
+        timeout: Duration::from_millis(config.asr.attempt_timeout_ms),
+        patience: config.asr.breaker.patience(),
+    }))
+}
 
 /// The scorer that a configuration names; none for `none`.
 ///
 /// # Errors
 /// The backend, key or model file that is wrong, and the remedy.
-pub fn scorer(config: &Config) -> Result<Option<NamedScorer>, StartError> {
+pub fn scorer(config: &Config) -> Result<Option<Scorer>, StartError> {
     let name = config.sentiment.backend.as_str();
     if name == "none" {
         return Ok(None);
     }
     let backend = sentiment::find(name)?;
     let models = folders(config, backend.models())?;
-    Ok(Some((backend.name(), backend.build(&config.sentiment.table(name), &models)?)))
+    let engine = backend.build(&config.sentiment.table(name), &models)?;
+    Ok(Some(Scorer { name: backend.name(), engine, patience: config.sentiment.breaker.patience() }))
 }
 
 /// The folders of models that are here, in the order of `names`.
@@ -368,7 +386,7 @@ impl App {
         let backends = BackendNames {
             vad: vad_name,
             asr: engines.asr_name,
-            sentiment: engines.scorer.as_ref().map(|(name, _)| *name),
+            sentiment: engines.scorer.as_ref().map(|scorer| scorer.name),
         };
         let address = config.server.listen;
         let listen = |problem| StartError::Listen { address, problem };

@@ -40,8 +40,18 @@ pub static BACKENDS: &[&dyn Backend] = &[
 ];
 
 /// Keys of `[asr]` that are not backends, so that no backend may be called so.
-pub const RESERVED: [&str; 7] =
-    ["backend", "fall_back", "attempt_timeout_ms", "total_timeout_ms", "attempts_max", "hedge_after_ms", "breaker"];
+pub const RESERVED: [&str; 10] = [
+    "backend",
+    "fall_back",
+    "attempt_timeout_ms",
+    "total_timeout_ms",
+    "attempts_max",
+    "hedge_after_ms",
+    "breaker",
+    "shadow",
+    "share",
+    "waiting_max",
+];
 
 /// The entry of one transcriber in [`BACKENDS`].
 pub trait Backend: Sync {

@@ -413,13 +413,19 @@ impl Call {
 
     /// Writes a segment's one terminal event.
     pub(super) fn conclude(&mut self, now: Moment, segment: &Pending, answer: Answer) {
+        let overheard = matches!(&answer, Answer::Reply(reply) if reply.overheard);
+        self.publish(now, segment, answer);
+        self.after_terminal(now, segment.id, overheard);
+    }
+
+    fn publish(&mut self, now: Moment, segment: &Pending, answer: Answer) {
         let (reason, fault) = match answer {
             Answer::Reply(reply) => match reply.outcome {
                 Ok(ref transcript) if !transcript.text.0.trim().is_empty() => {
                     let event = self.final_event(now, segment, transcript, &reply);
                     self.ledger.transcribed += segment.received;
                     self.tally.finals += 1;
-                    if let Some(sentiment) = &reply.sentiment {
+                    if let Some(Ok(sentiment)) = &reply.sentiment {
                         self.tally.trend.add(segment.start.ms(), segment.end.ms(), sentiment.compound);
                     }
                     self.tally.words += transcript.text.0.split_whitespace().count() as u64;
@@ -453,6 +459,7 @@ impl Call {
             let word_end = start_ms.saturating_add(word.end_ms).clamp(word_start, end_ms);
             TimedWord { text: word.text.0.clone(), start_ms: word_start, end_ms: word_end, confidence: word.confidence }
         });
+        let scored = reply.sentiment.as_ref().map(Result::as_ref);
         TranscriptFinal {
             segment: segment.id.0,
             start_ms,
@@ -463,7 +470,8 @@ impl Call {
             confidence: transcript.confidence,
             language: transcript.language.to_owned(),
             asr: reply.asr.to_owned(),
-            sentiment: reply.sentiment.map(|sentiment| score(&sentiment, reply.scorer)),
+            sentiment: scored.and_then(Result::ok).map(|sentiment| score(sentiment, reply.scorer)),
+            sentiment_fault: scored.and_then(Result::err).map(|fault| fault.as_str().to_owned()),
             level_dbfs: round1(level::dbfs(segment.power)),
             timing: Timing {
                 endpoint_ms: ms(segment.cut_at.since(segment.voiced_at)),

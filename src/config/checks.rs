@@ -125,9 +125,12 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut scorers: Vec<_> = crate::sentiment::BACKENDS.iter().map(|b| b.name()).collect();
     check_family("vad", &config.vad.backend, &config.vad.tables, &vads, &mut problems);
     check_family("asr", &config.asr.backend, &config.asr.tables, &asrs, &mut problems);
+    check_tables("asr.shadow", &config.asr.shadow.tables, &asrs, &mut problems);
     problems.extend(asr::check(config).into_iter().map(|(key, what)| Problem { key, what }));
     scorers.push("none");
     check_family("sentiment", &config.sentiment.backend, &config.sentiment.tables, &scorers, &mut problems);
+    let breaker = config.sentiment.breaker.check("sentiment.breaker");
+    problems.extend(breaker.into_iter().map(|(key, what)| Problem { key, what }));
     problems
 }
 
@@ -136,6 +139,10 @@ fn check_family(section: &str, backend: &str, tables: &Tables, names: &[&str], p
         let what = format!("is {backend:?}; expected one of {}", names.join(", "));
         problems.push(Problem { key: format!("{section}.backend"), what });
     }
+    check_tables(section, tables, names, problems);
+}
+
+fn check_tables(section: &str, tables: &Tables, names: &[&str], problems: &mut Vec<Problem>) {
     for (name, table) in tables.iter() {
         if !names.contains(&name.as_str()) {
             let what = format!(

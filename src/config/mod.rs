@@ -7,6 +7,7 @@
 
 mod api;
 mod asr;
+mod breaker;
 mod checks;
 mod flow;
 mod kafka;
@@ -15,6 +16,8 @@ mod media;
 mod recordings;
 mod redaction;
 mod secret;
+mod sentiment;
+mod shadow;
 mod spool;
 mod vonage;
 
@@ -24,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
-pub use asr::{Asr, BreakerSection, Tables};
+pub use asr::{Asr, Tables};
+pub use breaker::BreakerSection;
 pub use flow::{FlowSection, ListenRule, To};
 pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
@@ -32,7 +36,9 @@ pub use media::{Media, Playback};
 pub use recordings::Recordings;
 pub use redaction::{KeysRule, PolicyRule, Redaction};
 pub use secret::Secret;
+pub use sentiment::Sentiment;
 use serde::{Deserialize, Serialize};
+pub use shadow::Shadow;
 pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
 pub use vonage::{Account, Control, QueryHashRule, Vonage, is_loopback_url};
 
@@ -67,7 +73,7 @@ pub struct Config {
     /// Transcription: `backend`, who takes over when it fails, and a table for each backend.
     pub asr: Asr,
     /// Sentiment: `backend` (or `none`), and a table for each backend.
-    pub sentiment: Family,
+    pub sentiment: Sentiment,
     /// The threads that transcribe.
     pub inference: Inference,
     /// What is taken out of transcripts.
@@ -82,7 +88,6 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let family = |backend: &str| Family { backend: backend.to_owned(), tables: Tables::default() };
         Self {
             server: Server::default(),
             vonage: Vonage::default(),
@@ -93,9 +98,9 @@ impl Default for Config {
             playback: Playback::default(),
             call: Call::default(),
             endpointing: EndpointingSection::default(),
-            vad: family(crate::vad::BACKENDS[0].name()),
+            vad: Family { backend: crate::vad::BACKENDS[0].name().to_owned(), tables: Tables::default() },
             asr: Asr::default(),
-            sentiment: family(crate::sentiment::BACKENDS[0].name()),
+            sentiment: Sentiment::default(),
             inference: Inference::default(),
             redaction: Redaction::default(),
             models: Models::default(),

@@ -244,7 +244,7 @@ mod tests {
             let samples = Arc::new(vec![0; seconds * 16_000]);
             let redaction = Redaction::new(Policy::default(), Arc::default());
             let (leg, id) = (LegId::parse(leg).unwrap(), SegmentId(id));
-            let about = About { leg, id, kind, at, redaction };
+            let about = About { leg, id, kind, at, redaction, overhearing: None };
             let job = Job { about, samples, backend: 0, submitted: std::time::Instant::now(), to: To::Leg(slot) };
             self.queue.push(job, &self.buffers).is_ok()
         }

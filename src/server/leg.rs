@@ -23,10 +23,10 @@ use super::legs::{Capture, Command, LegInfo};
 use super::presence::Presence;
 use super::{Appetite, CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
-use crate::inference::Redaction;
+use crate::inference::{Overhearing, Redaction};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
 use crate::types::rate::FRAME_MS;
-use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
+use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Shadow, Speaker};
 use crate::vonage::media_token::MediaClaims;
 
 /// Bytes of the header of a masked message with a frame in it (RFC 6455 section 5.2).
@@ -84,6 +84,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appe
         listen_only: asked.listen_only,
         keys: redaction.policy().keys,
     };
+    let overhearing = gateway.pool.overhear(&conversation);
     let info = LegInfo {
         id: id.clone(),
         conversation: conversation.clone(),
@@ -115,6 +116,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appe
         connected: now,
         named,
         redaction,
+        overhearing,
         socket: Some(socket),
         appetite,
         heard_at: now,
@@ -151,6 +153,8 @@ struct Leg {
     /// Whether the conversation is known for good.
     named: bool,
     redaction: Redaction,
+    /// Where a second transcriber hears this leg, too.
+    overhearing: Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
     appetite: Appetite,
@@ -169,6 +173,7 @@ struct Leg {
 enum Happened {
     Received(Option<Result<Message, axum::Error>>),
     Replied(Box<Reply>),
+    Overheard(Box<Shadow>),
     Told(Command),
     TimePassed,
     Drain,
@@ -198,6 +203,7 @@ impl Leg {
                 received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
                 Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 Some(command) = self.commands.recv() => Happened::Told(command),
+                Some(shadow) = overheard(&mut self.overhearing), if self.overhearing.is_some() => Happened::Overheard(shadow),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
             };
@@ -219,6 +225,7 @@ impl Leg {
                     self.on_command(now, command);
                 }
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
+                Happened::Overheard(shadow) => self.call.handle(now, Input::Shadow(*shadow)),
                 Happened::TimePassed => {
                     armed = None;
                     if now >= self.stalled_at {
@@ -275,7 +282,9 @@ impl Leg {
     }
 
     fn transcribe(&mut self, segment: Segment) {
-        if let Err(segment) = self.gateway.pool.submit(segment, &self.redaction, &self.replies_in) {
+        let overhearing = self.overhearing.as_ref().map(|(overhearing, _)| overhearing);
+        let submitted = self.gateway.pool.submit(segment, &self.redaction, overhearing, &self.replies_in);
+        if let Err(segment) = submitted {
             let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);
             self.gateway.buffers.give(segment.samples);
             self.call.handle(self.gateway.clock.now(), Input::Reply(refusal));
@@ -326,6 +335,7 @@ impl Leg {
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             let joined_at = self.presence.join(&conversation, self.connected);
             self.redaction = self.gateway.pool.redaction(&conversation, self.redaction.policy().terms());
+            self.overhearing = self.gateway.pool.overhear(&conversation);
             self.call.join(conversation, joined_at);
             if let Some(Capture { paused: true, reason }) = self.presence.capture() {
                 self.call.start_paused(&reason);
@@ -387,6 +397,13 @@ impl Leg {
 async fn receive(socket: &mut Option<WebSocket>) -> Option<Result<Message, axum::Error>> {
     match socket {
         Some(socket) => socket.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn overheard(overhearing: &mut Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>) -> Option<Box<Shadow>> {
+    match overhearing {
+        Some((_, heard)) => heard.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -147,7 +147,7 @@ impl Leg {
         outputs
     }
 
-    /// The most outputs that `input` may bring about: a few a frame, one for each
+    /// The most outputs that `input` may bring about: a few a frame, two for each
     /// segment awaited, and a few.
     fn room_for(&self, input: &Input<'_>) -> usize {
         let bytes = match input {
@@ -158,7 +158,7 @@ impl Leg {
         // A segment not settled yet holds a frame at least.
         let unsettled = self.call.ledger().in_flight() as usize / self.rate().frame_samples();
         let playing = 11 + 2 * self.call_queue;
-        playing + 16 + 4 * (bytes + waiting) / 320 + unsettled
+        playing + 16 + 4 * (bytes + waiting) / 320 + 2 * unsettled
     }
 
     /// Lets time pass, waking the leg whenever it asked to be.
