@@ -256,7 +256,7 @@ impl Leg {
 
     /// Takes what is in the socket and nobody was woken for: it came before what is to follow.
     async fn catch_up(&mut self, now: Moment) {
-        self.appetite.set(1);
+        self.appetite.set(0);
         while let Some(received) = receive(&mut self.socket).now_or_never() {
             self.on_received(now, received).await;
         }

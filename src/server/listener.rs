@@ -66,7 +66,8 @@ impl Default for Appetite {
 }
 
 impl Appetite {
-    /// Says so; `bytes` is at least 1. The end of the connection wakes the reader all the same.
+    /// Says so; with 0, what is there is to be had at once, though nobody was woken for it. The
+    /// end of the connection wakes the reader all the same.
     pub(super) fn set(&self, bytes: u32) {
         self.0.store(bytes, Ordering::Relaxed);
     }
@@ -135,7 +136,7 @@ impl Connection {
 /// Makes a socket readable only when it holds so many bytes, or its end.
 #[expect(unsafe_code, reason = "no safe wrapper has this option")]
 fn wake_at(socket: RawFd, bytes: u32) -> io::Result<()> {
-    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let bytes = libc::c_int::try_from(bytes.max(1)).unwrap_or(libc::c_int::MAX);
     let size = size_of_val(&bytes) as libc::socklen_t;
     // SAFETY: the kernel reads `size` bytes at the pointer during the call, and an int lives there.
     let done =
