@@ -36,6 +36,9 @@ const MESSAGE_HEAD: usize = 8;
 /// text or a close behind too little audio wakes nobody.
 const STALLED: Duration = Duration::from_millis(50);
 
+/// Messages taken before a command; a peer that never pauses must not put it off for good.
+const CAUGHT_UP_MAX: usize = 1_024;
+
 /// A timer that fires by so much too early is left as it is.
 const EARLY_MAX: Duration = Duration::from_millis(50);
 
@@ -209,15 +212,6 @@ impl Leg {
             };
             now = self.gateway.clock.now();
             received_in_a_row = if matches!(happened, Happened::Received(_)) { received_in_a_row + 1 } else { 0 };
-            if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
-                received_in_a_row = 0;
-                while let Ok(reply) = self.replies.try_recv() {
-                    self.call.handle(now, Input::Reply(*reply));
-                }
-                while let Ok(command) = self.commands.try_recv() {
-                    self.on_command(now, command);
-                }
-            }
             match happened {
                 Happened::Received(received) => self.on_received(now, received).await,
                 Happened::Told(command) => {
@@ -239,6 +233,16 @@ impl Leg {
                     self.call.handle(now, Input::Drain);
                 }
             }
+            if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
+                received_in_a_row = 0;
+                while let Ok(reply) = self.replies.try_recv() {
+                    self.call.handle(now, Input::Reply(*reply));
+                }
+                while let Ok(command) = self.commands.try_recv() {
+                    self.catch_up(now).await;
+                    self.on_command(now, command);
+                }
+            }
         }
     }
 
@@ -257,7 +261,8 @@ impl Leg {
     /// Takes what is in the socket and nobody was woken for: it came before what is to follow.
     async fn catch_up(&mut self, now: Moment) {
         self.appetite.set(0);
-        while let Some(received) = receive(&mut self.socket).now_or_never() {
+        for _ in 0..CAUGHT_UP_MAX {
+            let Some(received) = receive(&mut self.socket).now_or_never() else { return };
             self.on_received(now, received).await;
         }
     }
