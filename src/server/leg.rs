@@ -36,14 +36,15 @@ const MESSAGE_HEAD: usize = 8;
 /// text or a close behind too little audio wakes nobody.
 const STALLED: Duration = Duration::from_millis(50);
 
-/// Messages taken before a command; a peer that never pauses must not put it off for good.
-const CAUGHT_UP_MAX: usize = 1_024;
-
 /// A timer that fires by so much too early is left as it is.
 const EARLY_MAX: Duration = Duration::from_millis(50);
 
 /// Messages taken from a socket that never pauses before answers and commands are looked for.
 const RECEIVED_IN_A_ROW_MAX: u32 = 32;
+
+/// Messages that are taken before a command because they were there first: more than a leg ever
+/// leaves in its socket, and no more than a peer that floods it can hold a command up with.
+const CAUGHT_UP_MAX: usize = 256;
 
 /// What the handshake said about the leg.
 #[derive(Default)]

@@ -66,8 +66,8 @@ impl Default for Appetite {
 }
 
 impl Appetite {
-    /// Says so; with 0, what is there is to be had at once, though nobody was woken for it. The
-    /// end of the connection wakes the reader all the same.
+    /// Says so; the end of the connection wakes the reader all the same. With 0, what is there
+    /// is read whether or not anybody was told of it yet.
     pub(super) fn set(&self, bytes: u32) {
         self.0.store(bytes, Ordering::Relaxed);
     }
@@ -106,6 +106,8 @@ impl Connection {
     /// already, where less is enough now: nobody was woken for it.
     fn heed(&mut self, buf: &mut ReadBuf<'_>) -> Option<io::Result<()>> {
         let wanted = self.appetite.0.load(Ordering::Relaxed);
+        self.unread |= wanted == 0;
+        let wanted = wanted.max(1);
         if wanted != self.told {
             // A system that does not know this wakes us for every byte, as it would anyway.
             let _ = wake_at(self.stream.as_raw_fd(), wanted);
@@ -136,7 +138,7 @@ impl Connection {
 /// Makes a socket readable only when it holds so many bytes, or its end.
 #[expect(unsafe_code, reason = "no safe wrapper has this option")]
 fn wake_at(socket: RawFd, bytes: u32) -> io::Result<()> {
-    let bytes = libc::c_int::try_from(bytes.max(1)).unwrap_or(libc::c_int::MAX);
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     let size = size_of_val(&bytes) as libc::socklen_t;
     // SAFETY: the kernel reads `size` bytes at the pointer during the call, and an int lives there.
     let done =
