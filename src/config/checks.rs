@@ -64,6 +64,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let idle_ok = call.idle_timeout_ms > call.ping_after_ms;
     expect("call.idle_timeout_ms", idle_ok, &call.idle_timeout_ms, "more than call.ping_after_ms");
     expect("call.gap_timeout_ms", call.gap_timeout_ms >= 100, &call.gap_timeout_ms, "at least 100");
+    expect("call.batch_ms", call.batch_ms <= 500, &call.batch_ms, "at most 500");
     let partial_ok = call.partial_interval_ms == 0 || call.partial_interval_ms >= 100;
     expect("call.partial_interval_ms", partial_ok, &call.partial_interval_ms, "0 (none) or at least 100");
 

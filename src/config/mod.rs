@@ -172,6 +172,9 @@ pub struct Call {
     pub tail_timeout_ms: u64,
     /// A pause in arrival this long ends speech and moves the media clock on, in ms.
     pub gap_timeout_ms: u64,
+    /// Longest that audio waits in its socket while nothing can come of it, in ms; 0 for not at
+    /// all. Fewer wake-ups cost less. At most a quarter of `gap_timeout_ms`.
+    pub batch_ms: u64,
     /// A silent peer is pinged after this long, in ms.
     pub ping_after_ms: u64,
     /// A silent peer is given up after this long, in ms.
@@ -194,6 +197,7 @@ impl Default for Call {
             reply_timeout_ms: ms(call.reply_timeout),
             tail_timeout_ms: ms(call.tail_timeout),
             gap_timeout_ms: ms(call.gap_timeout),
+            batch_ms: ms(call.batch),
             ping_after_ms: ms(call.ping_after),
             idle_timeout_ms: ms(call.idle_timeout),
             pending_max: call.pending_max,
@@ -390,6 +394,7 @@ impl Config {
             reply_timeout: Duration::from_millis(call.reply_timeout_ms),
             tail_timeout: Duration::from_millis(call.tail_timeout_ms),
             gap_timeout: Duration::from_millis(call.gap_timeout_ms),
+            batch: Duration::from_millis(call.batch_ms),
             ping_after: Duration::from_millis(call.ping_after_ms),
             idle_timeout: Duration::from_millis(call.idle_timeout_ms),
             pending_max: call.pending_max,

@@ -2,11 +2,17 @@
 //!
 //! Invariant: it waits for its own socket, its replies, its commands, its timer and the
 //! drain signal, and for nothing else; never for inference, a sink or another leg.
+//!
+//! Waking up for a frame costs more than the frame. So frames of which nothing can come are
+//! left in the socket, and one wake-up takes them together with the first that matters
+//! ([`Call::batch`]); no event is later for it. What is not audio is taken in its order all
+//! the same: whatever else wakes the leg, it first reads what is there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
@@ -15,14 +21,25 @@ use uuid::Uuid;
 use super::admission::Place;
 use super::legs::{Capture, Command, LegInfo};
 use super::presence::Presence;
-use super::{CLOCK_MAX, Gateway, media_auth};
+use super::{Appetite, CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
 use crate::inference::{Overhearing, Redaction};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
+use crate::types::rate::FRAME_MS;
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Shadow, Speaker};
 use crate::vonage::media_token::MediaClaims;
 
-/// Messages taken from a socket that never pauses before commands are looked for.
+/// Bytes of the header of a masked message with a frame in it (RFC 6455 section 5.2).
+const MESSAGE_HEAD: usize = 8;
+
+/// How much later than the frames we wait for should have come we look at what is there: a
+/// text or a close behind too little audio wakes nobody.
+const STALLED: Duration = Duration::from_millis(50);
+
+/// A timer that fires by so much too early is left as it is.
+const EARLY_MAX: Duration = Duration::from_millis(50);
+
+/// Messages taken from a socket that never pauses before answers and commands are looked for.
 const RECEIVED_IN_A_ROW_MAX: u32 = 32;
 
 /// What the handshake said about the leg.
@@ -51,7 +68,7 @@ impl Asked {
 }
 
 /// Runs a leg from its handshake to its last event.
-pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, place: Place) {
+pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appetite, asked: Asked, place: Place) {
     let (id, own_conversation) = new_ids();
     LegOpened { leg: &id, legs: gateway.admission.legs() }.emit();
     let (now, wall) = (gateway.clock.now(), gateway.clock.wall());
@@ -101,6 +118,9 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         redaction,
         overhearing,
         socket: Some(socket),
+        appetite,
+        heard_at: now,
+        stalled_at: now,
         replies_in,
         replies,
         commands,
@@ -137,6 +157,11 @@ struct Leg {
     overhearing: Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
+    appetite: Appetite,
+    /// When the newest message was received.
+    heard_at: Moment,
+    /// When more should have come.
+    stalled_at: Moment,
     replies_in: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
     commands: mpsc::Receiver<Command>,
@@ -161,49 +186,79 @@ impl Leg {
         tokio::pin!(drain);
         let mut draining = false;
         let mut received_in_a_row = 0_u32;
-        // Re-armed only to come sooner: most deadlines move on with every frame, and
-        // one that fires early costs less than fifty re-armings a second.
         let mut armed: Option<Moment> = None;
         let timer = sleep_until(tokio::time::Instant::now());
         tokio::pin!(timer);
+        let mut now = self.connected;
         while let Some(until) = self.act().await {
+            let until = [until, self.wait_for_more(now)].into_iter().flatten().min();
             arm(&mut armed, timer.as_mut(), until, &self.gateway);
-            // In this order: answers are few; the socket is what wakes a leg fifty times a
-            // second, and what comes after it is then not looked at. A peer that never
-            // pauses starves nobody: any input makes the call look at the time, and tokio
-            // stops a socket that is always ready now and then. Commands are not left to that:
-            // they are looked for after every so many messages in a row.
+            // In this order: the socket is what wakes a leg, often with several messages at
+            // once, and what comes after it is then not looked at. A peer that never pauses
+            // starves nobody: any input makes the call look at the time, and tokio stops a
+            // socket that is always ready now and then. Answers and commands are not left to
+            // that: they are looked for after every so many messages in a row.
             let happened = tokio::select! {
                 biased;
-                Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
+                Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 Some(command) = self.commands.recv() => Happened::Told(command),
                 Some(shadow) = overheard(&mut self.overhearing), if self.overhearing.is_some() => Happened::Overheard(shadow),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
             };
-            let now = self.gateway.clock.now();
+            now = self.gateway.clock.now();
             received_in_a_row = if matches!(happened, Happened::Received(_)) { received_in_a_row + 1 } else { 0 };
             if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
                 received_in_a_row = 0;
+                while let Ok(reply) = self.replies.try_recv() {
+                    self.call.handle(now, Input::Reply(*reply));
+                }
                 while let Ok(command) = self.commands.try_recv() {
                     self.on_command(now, command);
                 }
             }
             match happened {
                 Happened::Received(received) => self.on_received(now, received).await,
-                Happened::Told(command) => self.on_command(now, command),
+                Happened::Told(command) => {
+                    self.catch_up(now).await;
+                    self.on_command(now, command);
+                }
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
                 Happened::Overheard(shadow) => self.call.handle(now, Input::Shadow(*shadow)),
                 Happened::TimePassed => {
                     armed = None;
+                    if now >= self.stalled_at {
+                        self.catch_up(now).await;
+                    }
                     self.call.handle(now, Input::Timeout);
                 }
                 Happened::Drain => {
                     draining = true;
+                    self.catch_up(now).await;
                     self.call.handle(now, Input::Drain);
                 }
             }
+        }
+    }
+
+    /// Leaves audio in the socket that nothing can come of yet, so that we are woken once for
+    /// all of it. Gives when to look all the same.
+    fn wait_for_more(&mut self, now: Moment) -> Option<Moment> {
+        let frames = u64::from(self.call.batch());
+        self.stalled_at = self.heard_at + Duration::from_millis(frames * FRAME_MS) + STALLED;
+        let frames = if now < self.stalled_at { frames as usize } else { 1 };
+        // The last of them is to be read as soon as it begins to arrive.
+        let bytes = (frames - 1) * (self.call.rate().frame_bytes() + MESSAGE_HEAD) + 1;
+        self.appetite.set(bytes as u32);
+        (frames > 1).then_some(self.stalled_at)
+    }
+
+    /// Takes what is in the socket and nobody was woken for: it came before what is to follow.
+    async fn catch_up(&mut self, now: Moment) {
+        self.appetite.set(1);
+        while let Some(received) = receive(&mut self.socket).now_or_never() {
+            self.on_received(now, received).await;
         }
     }
 
@@ -237,6 +292,7 @@ impl Leg {
     }
 
     async fn on_received(&mut self, now: Moment, received: Option<Result<Message, axum::Error>>) {
+        self.heard_at = now;
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
             Some(Ok(Message::Text(text))) => {
@@ -298,7 +354,7 @@ impl Leg {
         }
         match command {
             Command::Heed => {}
-            Command::Play(playback) => self.call.handle(now, Input::Play(playback)),
+            Command::Play(playback) => self.call.handle(now, Input::Play(*playback)),
             Command::StopPlayback => self.call.handle(now, Input::StopPlayback),
             Command::Close => self.call.handle(now, Input::Close),
         }
@@ -352,9 +408,11 @@ async fn overheard(overhearing: &mut Option<(Overhearing, mpsc::Receiver<Box<Sha
     }
 }
 
+/// Sees to it that the timer fires at `until`, or a little early: most deadlines move on with
+/// every frame, and it is moved only after them when they have got well away.
 fn arm(armed: &mut Option<Moment>, timer: std::pin::Pin<&mut Sleep>, until: Option<Moment>, gateway: &Gateway) {
     if let Some(until) = until
-        && armed.is_none_or(|armed| until < armed)
+        && armed.is_none_or(|armed| until < armed || until > armed + EARLY_MAX)
     {
         timer.reset(gateway.clock.instant(until));
         *armed = Some(until);

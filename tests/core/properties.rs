@@ -243,6 +243,7 @@ fn config() -> impl Strategy<Value = CallConfig> {
                     reply_timeout,
                     tail_timeout,
                     gap_timeout,
+                    batch: Duration::from_millis(100),
                     ping_after,
                     idle_timeout: ping_after + idle_after,
                     pending_max,
