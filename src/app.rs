@@ -19,12 +19,7 @@ use crate::control::{self, MediaPass};
 use crate::inference::{self, BufferPool, Engines, Pool, Readiness, Scorer, ShadowPlan};
 use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
-<<<<<<< HEAD
-use crate::server::api::{Guard, Peer};
-=======
-use crate::sentiment::Scorer;
 use crate::server::api::Guard;
->>>>>>> main
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
     MediaAuth, Peer, Recordings, Transcripts, VoiceApi, Ways, can_write, router,
