@@ -183,6 +183,7 @@ pub fn pool(config: &Config, engines: &Engines, buffers: &Arc<BufferPool>) -> Re
     let limits = inference::Limits {
         audio_max_s: config.inference.queue_audio_max_s,
         partials_max: config.inference.queue_partials_max,
+        scores_audio_max_s: config.inference.queue_scores_audio_max_s,
     };
     Pool::start(engines, config.inference_threads(), limits, Arc::clone(buffers)).map_err(StartError::Thread)
 }

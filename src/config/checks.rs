@@ -91,6 +91,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     expect("inference.threads", threads <= 256, &threads, "0 (one a core) to 256");
     let seconds = config.inference.queue_audio_max_s;
     expect("inference.queue_audio_max_s", (1..=86_400).contains(&seconds), &seconds, "1 to 86400");
+    let seconds = config.inference.queue_scores_audio_max_s;
+    expect("inference.queue_scores_audio_max_s", seconds <= 86_400, &seconds, "0 to 86400");
 
     let outbox = &config.sink.outbox;
     expect("sink.outbox.durable_max", outbox.durable_max >= 16, &outbox.durable_max, "at least 16");

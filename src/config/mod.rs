@@ -282,11 +282,13 @@ pub struct Inference {
     pub queue_audio_max_s: u64,
     /// Partials waiting for a thread; more are shed.
     pub queue_partials_max: usize,
+    /// Finals waiting for a thread, in seconds of audio, beyond which no thread scores sentiment.
+    pub queue_scores_audio_max_s: u64,
 }
 
 impl Default for Inference {
     fn default() -> Self {
-        Self { threads: 0, queue_audio_max_s: 600, queue_partials_max: 4 }
+        Self { threads: 0, queue_audio_max_s: 600, queue_partials_max: 4, queue_scores_audio_max_s: 30 }
     }
 }
 

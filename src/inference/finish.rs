@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::Standing;
 use super::job::{About, Finished, give_back};
+use super::queue::Queue;
 use super::scoring::Scoring;
 use super::shadow::{Overheard, Said, Shadow};
 use super::{BufferPool, ReplySlot};
@@ -30,6 +31,8 @@ use crate::types::{Fault, Reply, SegmentKind, Transcript};
 pub(super) struct Finish {
     scoring: Option<Scoring>,
     shadow: Option<Shadow>,
+    /// What waits for the threads: scores give way to it.
+    queue: Arc<Queue>,
     buffers: Arc<BufferPool>,
     stopped: CancellationToken,
 }
@@ -54,8 +57,13 @@ impl Served {
 }
 
 impl Finish {
-    pub(super) fn new(scoring: Option<Scoring>, shadow: Option<Shadow>, buffers: Arc<BufferPool>) -> Self {
-        Self { scoring, shadow, buffers, stopped: CancellationToken::new() }
+    pub(super) fn new(
+        scoring: Option<Scoring>,
+        shadow: Option<Shadow>,
+        queue: Arc<Queue>,
+        buffers: Arc<BufferPool>,
+    ) -> Self {
+        Self { scoring, shadow, queue, buffers, stopped: CancellationToken::new() }
     }
 
     /// The scorer, and how it stands where it is elsewhere.
@@ -91,7 +99,9 @@ impl Finish {
         }));
         let mut finished = redacted.map_err(|_| Fault::Crashed)?;
         if about.kind == SegmentKind::Final && !finished.transcript.text.0.is_empty() {
-            finished.sentiment = self.scoring.as_ref().and_then(|scoring| scoring.here(&finished.transcript.text.0));
+            let text = &finished.transcript.text.0;
+            finished.sentiment =
+                self.scoring.as_ref().and_then(|scoring| scoring.here(text, || !self.queue.is_pressed()));
         }
         Ok(finished)
     }
@@ -132,5 +142,53 @@ impl Finish {
             Some(((shadow, said), to)) => shadow.offer(Overheard { about, samples, first: asr, said, to }),
             None => give_back(samples, &self.buffers),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::super::job::{Job, To};
+    use super::super::queue::Limits;
+    use super::super::scoring::Scorer;
+    use super::super::{Clock, Redaction};
+    use super::*;
+    use crate::inference::breaker::Patience;
+    use crate::redact::Policy;
+    use crate::sentiment;
+    use crate::types::{LegId, Moment, Private, SegmentId};
+
+    fn about() -> About {
+        let redaction = Redaction::new(Policy::default(), Arc::default());
+        let (leg, id, kind) = (LegId::parse("leg").unwrap(), SegmentId(1), SegmentKind::Final);
+        About { leg, id, kind, at: Moment(0), redaction, overhearing: None }
+    }
+
+    /// What the lexicon is asked while so many seconds of audio wait for the threads.
+    fn scored(waiting_s: usize) -> Option<Result<crate::types::Sentiment, Fault>> {
+        let queue = Arc::new(Queue::new(Limits { audio_max_s: 60, partials_max: 0, scores_audio_max_s: 2 }, 1));
+        let buffers = Arc::new(BufferPool::new(1, 1));
+        let (sender, _replies) = mpsc::channel(1);
+        let samples = Arc::new(vec![0; waiting_s * PIPELINE_HZ as usize]);
+        let to = To::Leg(sender.try_reserve_owned().unwrap());
+        let job = Job { about: about(), samples, backend: 0, submitted: Instant::now(), to };
+        assert!(queue.push(job, &buffers).is_ok());
+        let engine = sentiment::find("lexicon").unwrap().build(&toml::Table::new(), &[]).unwrap();
+        let second = Duration::from_secs(1);
+        let patience = Patience { failures_max: 1, cool_down: second, cool_down_max: second, refused: second };
+        let scorer = Scorer { name: "lexicon", engine, patience };
+        let scoring = Scoring::new(&scorer, Clock::default()).unwrap();
+        let finish = Finish::new(Some(scoring), None, queue, buffers);
+        let said = Transcript { text: Private("that is wonderful".to_owned()), ..Transcript::default() };
+        let finished = finish.text(&about(), said).unwrap();
+        assert_eq!(finished.transcript.text.0, "that is wonderful", "a text was shed with its score");
+        finished.sentiment
+    }
+
+    #[test]
+    fn a_text_has_its_score_until_too_much_waits_and_is_published_without_one_then() {
+        assert!(scored(2).unwrap().unwrap().compound > 0.0);
+        assert_eq!(scored(3), Some(Err(Fault::Overload)));
     }
 }

@@ -144,7 +144,7 @@ impl Pool {
         let scoring = engines.scorer.as_ref().map(|scorer| Scoring::new(scorer, clock)).transpose()?;
         let shadow = |plan| Shadow::new(plan, &queue, Arc::clone(&buffers), clock);
         let shadow = engines.shadow.as_ref().map(shadow).transpose()?;
-        let finish = Arc::new(Finish::new(scoring, shadow, Arc::clone(&buffers)));
+        let finish = Arc::new(Finish::new(scoring, shadow, Arc::clone(&queue), Arc::clone(&buffers)));
         let (report, readiness) = watch::channel(Readiness::Warming);
         let report = Arc::new(worker::Warmth::new(report, threads));
         let alone = engines.fall_back.is_empty() && matches!(engines.asr, Engine::Local(_));

@@ -82,17 +82,20 @@ impl Scoring {
         }
     }
 
-    /// Scores a text on this thread; none where the scorer is elsewhere.
-    pub(super) fn here(&self, text: &str) -> Option<Result<Sentiment, Fault>> {
+    /// Scores a text on this thread, if there is `time`; none where the scorer is elsewhere.
+    pub(super) fn here(&self, text: &str, time: impl FnOnce() -> bool) -> Option<Result<Sentiment, Fault>> {
         let Way::Here(engine) = &self.way else { return None };
         let started = Instant::now();
+        if !time() {
+            return Some(self.counted(Err(Fault::Overload), started));
+        }
         let scored = catch_unwind(AssertUnwindSafe(|| engine.score(text))).unwrap_or(Err(Fault::Crashed));
         Some(self.counted(scored, started))
     }
 
     /// Has a text scored, wherever that is, within the scorer's time.
     pub(super) async fn score(&self, text: &str) -> Result<Sentiment, Fault> {
-        let Way::Elsewhere(far) = &self.way else { return self.here(text).unwrap_or(Err(Fault::Unavailable)) };
+        let Way::Elsewhere(far) = &self.way else { return self.here(text, || true).unwrap_or(Err(Fault::Unavailable)) };
         let started = Instant::now();
         let scored = match far.gate.enter() {
             None => Err(Fault::Unavailable),

@@ -270,8 +270,8 @@ mod tests {
             redaction: Policy::default(),
         };
         let buffers = Arc::new(BufferPool::new(1, 1));
-        let finish = Arc::new(Finish::new(None, None, Arc::clone(&buffers)));
-        let queue = Queue::new(Limits { audio_max_s: 60, partials_max: 0 }, 1);
+        let queue = Arc::new(Queue::new(Limits { audio_max_s: 60, partials_max: 0, scores_audio_max_s: 60 }, 1));
+        let finish = Arc::new(Finish::new(None, None, Arc::clone(&queue), Arc::clone(&buffers)));
         let (sender, mut replies) = mpsc::channel(lengths.len());
         for (id, &samples) in (0..).zip(lengths) {
             let redaction = Redaction::new(Policy::default(), Arc::default());

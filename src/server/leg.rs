@@ -42,6 +42,10 @@ const EARLY_MAX: Duration = Duration::from_millis(50);
 /// Messages taken from a socket that never pauses before answers and commands are looked for.
 const RECEIVED_IN_A_ROW_MAX: u32 = 32;
 
+/// Messages that are taken before a command because they were there first: more than a leg ever
+/// leaves in its socket, and no more than a peer that floods it can hold a command up with.
+const CAUGHT_UP_MAX: usize = 256;
+
 /// What the handshake said about the leg.
 #[derive(Default)]
 pub(super) struct Asked {
@@ -209,15 +213,6 @@ impl Leg {
             };
             now = self.gateway.clock.now();
             received_in_a_row = if matches!(happened, Happened::Received(_)) { received_in_a_row + 1 } else { 0 };
-            if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
-                received_in_a_row = 0;
-                while let Ok(reply) = self.replies.try_recv() {
-                    self.call.handle(now, Input::Reply(*reply));
-                }
-                while let Ok(command) = self.commands.try_recv() {
-                    self.on_command(now, command);
-                }
-            }
             match happened {
                 Happened::Received(received) => self.on_received(now, received).await,
                 Happened::Told(command) => {
@@ -239,6 +234,16 @@ impl Leg {
                     self.call.handle(now, Input::Drain);
                 }
             }
+            if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
+                received_in_a_row = 0;
+                while let Ok(reply) = self.replies.try_recv() {
+                    self.call.handle(now, Input::Reply(*reply));
+                }
+                while let Ok(command) = self.commands.try_recv() {
+                    self.catch_up(now).await;
+                    self.on_command(now, command);
+                }
+            }
         }
     }
 
@@ -256,8 +261,9 @@ impl Leg {
 
     /// Takes what is in the socket and nobody was woken for: it came before what is to follow.
     async fn catch_up(&mut self, now: Moment) {
-        self.appetite.set(1);
-        while let Some(received) = receive(&mut self.socket).now_or_never() {
+        self.appetite.set(0);
+        for _ in 0..CAUGHT_UP_MAX {
+            let Some(received) = receive(&mut self.socket).now_or_never() else { return };
             self.on_received(now, received).await;
         }
     }

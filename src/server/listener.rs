@@ -66,7 +66,8 @@ impl Default for Appetite {
 }
 
 impl Appetite {
-    /// Says so; `bytes` is at least 1. The end of the connection wakes the reader all the same.
+    /// Says so; the end of the connection wakes the reader all the same. With 0, what is there
+    /// is read whether or not anybody was told of it yet.
     pub(super) fn set(&self, bytes: u32) {
         self.0.store(bytes, Ordering::Relaxed);
     }
@@ -105,6 +106,8 @@ impl Connection {
     /// already, where less is enough now: nobody was woken for it.
     fn heed(&mut self, buf: &mut ReadBuf<'_>) -> Option<io::Result<()>> {
         let wanted = self.appetite.0.load(Ordering::Relaxed);
+        self.unread |= wanted == 0;
+        let wanted = wanted.max(1);
         if wanted != self.told {
             // A system that does not know this wakes us for every byte, as it would anyway.
             let _ = wake_at(self.stream.as_raw_fd(), wanted);
