@@ -76,8 +76,8 @@ pub enum StartError {
 /// The backend that there is not.
 pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
     let mut names: Vec<&str> = Vec::new();
-    for backend in config.asr.chain() {
-        names.extend(asr::find(backend)?.model());
+    for backend in config.asr.used() {
+        names.extend(asr::find(backend)?.models(&config.asr.table(backend)));
     }
     names.extend(vad::find(&config.vad.backend)?.models(&config.vad.table(&config.vad.backend)));
     if config.sentiment.backend != "none" {
@@ -99,9 +99,24 @@ pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
 pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let (asr_name, asr) = transcriber(config, &config.asr.backend)?;
     let fall_back = config.asr.fall_back.iter().map(|name| transcriber(config, name)).collect::<Result<_, _>>()?;
+    let quick = config.asr.quick().map(|name| quick(config, name)).transpose()?;
+    if let (Some(quick), asr::Engine::Remote(_)) = (&quick, &asr) {
+        let problem = format!("{} hears in the place of no other than one on this machine", quick.name);
+        return Err(BuildError::new("asr.quick", problem, "set asr.backend to such a one, or asr.quick to \"\"").into());
+    }
     let fail_over = config.asr.fail_over(Duration::from_millis(config.call.reply_timeout_ms));
     let scorer = scorer(config)?;
-    Ok(Engines { asr_name, asr, fall_back, fail_over, scorer, redaction: config.redaction.policy() })
+    Ok(Engines { asr_name, asr, fall_back, quick, fail_over, scorer, redaction: config.redaction.policy() })
+}
+
+fn quick(config: &Config, name: &str) -> Result<Quick, StartError> {
+    match transcriber(config, name)? {
+        (name, engine @ asr::Engine::Local(_)) => Ok(Quick { name, engine, above_s: config.asr.quick_above_s }),
+        (name, asr::Engine::Remote(_)) => {
+            let problem = format!("{name} is not on this machine");
+            Err(BuildError::new("asr.quick", problem, "expected one that is; `sidetone backends` lists them").into())
+        }
+    }
 }
 
 /// One transcriber, loaded but not yet warm.
@@ -110,8 +125,9 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
 /// As [`engines`].
 pub fn transcriber(config: &Config, name: &str) -> Result<(&'static str, asr::Engine), StartError> {
     let backend = asr::find(name)?;
-    let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
-    Ok((backend.name(), backend.build(&config.asr.table(name), model.as_deref())?))
+    let table = config.asr.table(name);
+    let models = folders(config, &backend.models(&table))?;
+    Ok((backend.name(), backend.build(&table, &models)?))
 }
 
 /// A scorer and its name.
@@ -133,6 +149,9 @@ pub fn scorer(config: &Config) -> Result<Option<NamedScorer>, StartError> {
 
 /// The folders of models that are here, in the order of `names`.
 fn folders(config: &Config, names: &[&str]) -> Result<Vec<PathBuf>, ModelError> {
+    if !config.models.onnxruntime.as_os_str().is_empty() {
+        crate::onnx::prefer(&config.models.onnxruntime);
+    }
     let store = Store::new(&config.models.dir);
     names.iter().map(|name| store.locate(name)).collect()
 }

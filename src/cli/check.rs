@@ -100,11 +100,14 @@ fn transcribers(config: &Config, report: &mut Report) -> io::Result<()> {
         let what = if place == 0 { "asr" } else { "asr fall back" };
         report.line(what, transcriber(config, name, place == 0))?;
     }
+    if let Some(name) = config.asr.quick() {
+        report.line("asr quick", transcriber(config, name, false))?;
+    }
     for backend in crate::asr::BACKENDS {
         let (name, table) = (backend.name(), config.asr.table(backend.name()));
-        let in_use = config.asr.chain().any(|used| used == name);
-        if !in_use && backend.model().is_none() && !table.is_empty() {
-            let built = backend.build(&table, None).map_err(|error| error.to_string());
+        let in_use = config.asr.used().any(|used| used == name);
+        if !in_use && backend.models(&table).is_empty() && !table.is_empty() {
+            let built = backend.build(&table, &[]).map_err(|error| error.to_string());
             report.line("asr unused", built.map(|_| format!("{name} can be built; nothing asks it")))?;
         }
     }

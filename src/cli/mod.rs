@@ -113,7 +113,7 @@ pub fn run() -> ExitCode {
         Command::Models(command) => cli
             .common
             .load(Vec::new())
-            .and_then(|config| Ok(models::run(&command, &config.models.dir)?))
+            .and_then(|config| models::run(&command, &config))
             .map(|()| ExitCode::SUCCESS),
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),

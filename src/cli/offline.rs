@@ -47,7 +47,8 @@ impl Pipeline {
                 asr: engines.asr_name,
                 sentiment: engines.scorer.as_ref().map(|(name, _)| *name),
             },
-            pool: app::pool(config, engines, &buffers)?,
+            // Nobody waits, so nothing is too slow.
+            pool: app::pool(config, &Engines { quick: None, ..engines.clone() }, &buffers)?,
             buffers,
         })
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Patience, Standing};
 use super::course::{Bounds, Course, Step};
-use super::job::{About, Finished, Text, give_back};
+use super::job::{About, Finished, Named, Text, give_back};
 use super::lane::Lane;
 use super::queue::{Limits, Queue};
 use super::worker::reply;
@@ -197,8 +197,8 @@ impl Chain {
         let asked = self.clock.now();
         match self.lanes.first().and_then(|lane| Some((lane, lane.admit()?))) {
             Some((lane, pass)) => {
-                let result = lane.ask(pass, about, samples, (&self.queue, &self.buffers)).await;
-                Heard { asr: lane.name, result, asked }
+                let answer = lane.ask(pass, about, samples, (&self.queue, &self.buffers)).await;
+                Heard::new(lane.name, answer, asked)
             }
             None => Heard { asr: "", result: Err(Fault::Overload), asked },
         }
@@ -228,9 +228,9 @@ impl Chain {
             };
             let timer = tokio::time::sleep_until(self.clock.instant(until));
             tokio::select! {
-                Some((asr, asked, result)) = asked.next() => match result {
+                Some((asr, asked, answer)) = asked.next() => match answer {
                     // A judgement about the audio, which another would be no better for.
-                    Ok(_) | Err(Fault::Looped) => return Heard { asr, result, asked },
+                    Ok(_) | Err(Fault::Looped) => return Heard::new(asr, answer, asked),
                     Err(fault) => course.failed(fault),
                 },
                 () = timer => {}
@@ -245,6 +245,13 @@ struct Heard {
     result: Result<Transcript, Fault>,
     /// When whoever answered was asked.
     asked: Moment,
+}
+
+impl Heard {
+    fn new(asked_for: &'static str, answer: Result<Named, Fault>, asked: Moment) -> Self {
+        let asr = answer.as_ref().map_or(asked_for, |(name, _)| name);
+        Self { asr, result: answer.map(|(_, transcript)| transcript), asked }
+    }
 }
 
 /// Room taken by a segment; given back with it.

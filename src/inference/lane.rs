@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Duration, timeout};
 
 use super::breaker::{Breaker, Outcome, Pass, Patience, Standing};
-use super::job::{About, Job, To};
+use super::job::{About, Job, Named, To};
 use super::queue::Queue;
 use super::{BufferPool, Clock};
 use crate::asr::{Engine, Remote, Speech};
@@ -121,13 +121,13 @@ impl Lane {
         about: &About,
         samples: &Arc<Vec<i16>>,
         (queue, buffers): (&Queue, &BufferPool),
-    ) -> Result<Transcript, Fault> {
+    ) -> Result<Named, Fault> {
         // One that is dropped before its answer tells the breaker so.
         let mut settling = Settling { lane: self, pass, outcome: Outcome::Unknown };
         let (started, samples) = (Instant::now(), Arc::clone(samples));
         let result = match &self.way {
             Way::Local(place) => self.near(*place, about.clone(), samples, queue, buffers).await,
-            Way::Remote(far) => self.far(far, about, samples).await,
+            Way::Remote(far) => self.far(far, about, samples).await.map(|transcript| (self.name, transcript)),
         };
         settling.outcome = Outcome::of(&result);
         let outcome = result.as_ref().map_or_else(Fault::as_str, |_| "answered");
@@ -142,7 +142,7 @@ impl Lane {
         samples: Arc<Vec<i16>>,
         queue: &Queue,
         buffers: &BufferPool,
-    ) -> Result<Transcript, Fault> {
+    ) -> Result<Named, Fault> {
         let (answer, answered) = oneshot::channel();
         let job = Job { about, samples, backend, submitted: Instant::now(), to: To::Course(answer) };
         queue.push(job, buffers).map_err(|_| Fault::Overload)?;

@@ -59,6 +59,8 @@ pub struct Engines {
     pub asr: Engine,
     /// Those that are asked when it fails, in order.
     pub fall_back: Vec<(&'static str, Engine)>,
+    /// Who hears in place of a local transcriber what is not worth its time.
+    pub quick: Option<Quick>,
     /// How failures are treated.
     pub fail_over: FailOver,
     /// Name of the sentiment backend and the backend, if any.
@@ -72,6 +74,30 @@ impl Engines {
     pub fn chain(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
         let others = self.fall_back.iter().map(|(name, engine)| (*name, engine));
         std::iter::once((self.asr_name, &self.asr)).chain(others)
+    }
+
+    /// All transcribers, the quick one after those that are asked.
+    fn all(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
+        self.chain().chain(self.quick.iter().map(|quick| (quick.name, &quick.engine)))
+    }
+}
+
+/// A second local transcriber, quicker and less accurate than the first: it hears partials,
+/// and finals while more audio waits than the first could soon be done with.
+#[derive(Clone)]
+pub struct Quick {
+    /// Its name.
+    pub name: &'static str,
+    /// The transcriber.
+    pub engine: Engine,
+    /// It hears finals while more seconds of audio than this wait for a thread.
+    pub above_s: f64,
+}
+
+impl Quick {
+    /// Whether it hears a segment of this kind, after which `waiting_s` seconds of audio wait.
+    fn hears(&self, kind: SegmentKind, waiting_s: f64) -> bool {
+        kind == SegmentKind::Partial || waiting_s > self.above_s
     }
 }
 

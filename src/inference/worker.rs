@@ -38,11 +38,11 @@ impl Warmth {
     }
 }
 
-/// One thread's transcribers, by their place in the chain; none for those that are remote.
+/// One thread's transcribers, by their place among all; none for those that are remote.
 type Transcribers = Vec<Option<Box<dyn Transcriber>>>;
 
 pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &BufferPool) {
-    let opened = engines.chain().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
+    let opened = engines.all().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
     let mut transcribers = match opened {
         Ok(transcribers) => transcribers,
         Err(error) => return warmth.failed(error),
@@ -52,16 +52,21 @@ pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &B
     while let Some(work) = queue.pop() {
         match work {
             Work::Decode(job) if job.to.is_gone() => give_back(job.samples, buffers),
-            Work::Decode(job) => {
+            Work::Decode(mut job) => {
+                let first = job.backend == 0;
+                let quick = engines.quick.as_ref().filter(|_| first);
+                if quick.is_some_and(|quick| quick.hears(job.about.kind, queue.backlog().audio_s)) {
+                    job.backend = engines.chain().count();
+                }
                 let backend = job.backend;
                 let crashed = decode(engines, &mut transcribers, job, &mut audio, buffers);
                 let there = transcribers.get(backend).is_some_and(Option::is_some);
-                if let (true, Some((name, engine))) = (crashed && there, engines.chain().nth(backend)) {
+                if let (true, Some((name, engine))) = (crashed && there, engines.all().nth(backend)) {
                     // Whatever state the panic left behind is not to be trusted.
                     match open_warm(name, engine) {
                         Ok(fresh) => transcribers[backend] = fresh,
                         // The others still have need of this thread.
-                        Err(error) if !engines.fall_back.is_empty() => {
+                        Err(error) if engines.all().count() > 1 => {
                             transcribers[backend] = None;
                             warmth.failed(error);
                         }
@@ -103,6 +108,7 @@ fn decode(
     buffers: &BufferPool,
 ) -> bool {
     let started = Instant::now();
+    let name = engines.all().nth(job.backend).map_or("", |(name, _)| name);
     let outcome = match transcribers.get_mut(job.backend) {
         Some(Some(transcriber)) => hear(&mut **transcriber, &job, audio),
         _ => Err(Fault::Crashed),
@@ -112,11 +118,11 @@ fn decode(
         To::Leg(slot) => {
             let outcome = outcome.and_then(|transcript| finish(engines, &job.about, transcript));
             let times = (started.saturating_duration_since(job.submitted), started.elapsed());
-            slot.send(Box::new(reply(engines, &job.about, &job.samples, engines.asr_name, outcome, times)));
+            slot.send(Box::new(reply(engines, &job.about, &job.samples, name, outcome, times)));
         }
         To::Course(course) => {
             // Whoever asked may have had enough.
-            let _ = course.send(outcome);
+            let _ = course.send(outcome.map(|transcript| (name, transcript)));
         }
     }
     give_back(job.samples, buffers);
