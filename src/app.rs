@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::call::BackendNames;
 use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
 use crate::control::{self, MediaPass};
-use crate::inference::{self, BufferPool, Engines, Pool, Readiness};
+use crate::inference::{self, BufferPool, Engines, Pool, Quick, Readiness};
 use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
 use crate::sentiment::Scorer;

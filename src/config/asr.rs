@@ -28,6 +28,14 @@ impl Tables {
         self.0.get(name).and_then(Value::as_table).cloned().unwrap_or_default()
     }
 
+    /// Sets a key of one backend's table.
+    pub fn set(&mut self, name: &str, key: &str, value: Value) {
+        let table = self.0.entry(name.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+        if let Some(table) = table.as_table_mut() {
+            table.insert(key.to_owned(), value);
+        }
+    }
+
     /// Names and values, as they were written.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.0.iter()

@@ -23,6 +23,7 @@ pub mod course;
 mod job;
 mod lane;
 mod queue;
+mod quick;
 mod redaction;
 mod worker;
 
@@ -39,6 +40,7 @@ pub use self::chain::FailOver;
 use self::job::{About, Job, To};
 use self::queue::Queue;
 pub use self::queue::{Backlog, Limits};
+pub use self::quick::Quick;
 use self::redaction::Conversations;
 pub use self::redaction::Redaction;
 use crate::asr::Engine;
@@ -79,25 +81,6 @@ impl Engines {
     /// All transcribers, the quick one after those that are asked.
     fn all(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
         self.chain().chain(self.quick.iter().map(|quick| (quick.name, &quick.engine)))
-    }
-}
-
-/// A second local transcriber, quicker and less accurate than the first: it hears partials,
-/// and finals while more audio waits than the first could soon be done with.
-#[derive(Clone)]
-pub struct Quick {
-    /// Its name.
-    pub name: &'static str,
-    /// The transcriber.
-    pub engine: Engine,
-    /// It hears finals while more seconds of audio than this wait for a thread.
-    pub above_s: f64,
-}
-
-impl Quick {
-    /// Whether it hears a segment of this kind, after which `waiting_s` seconds of audio wait.
-    fn hears(&self, kind: SegmentKind, waiting_s: f64) -> bool {
-        kind == SegmentKind::Partial || waiting_s > self.above_s
     }
 }
 

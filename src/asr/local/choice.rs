@@ -3,7 +3,7 @@
 
 /// The token with the highest of `logits` and its log-probability; none if there
 /// is no logit or they are not numbers.
-pub(super) fn likeliest(logits: &[f32]) -> Option<(u32, f32)> {
+pub(in crate::asr) fn likeliest(logits: &[f32]) -> Option<(u32, f32)> {
     /// Logits are looked at in chunks; within one, so many at once.
     const CHUNK: usize = 128;
     const LANES: usize = 16;

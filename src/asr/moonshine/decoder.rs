@@ -28,6 +28,9 @@ const TOKENS_MIN: usize = 8;
 /// Positions the model was made for.
 const TOKENS_MAX: usize = 192;
 
+/// No model of the family is wider.
+const SHAPE_MAX: i64 = 1 << 16;
+
 /// What the decoder network wants at one of its inputs.
 enum Input {
     Tokens,
@@ -104,7 +107,7 @@ impl Decoder {
         let cache = shape(decoder.inputs().iter().find(|input| input.name().starts_with("past_key_values.")));
         let features = shape(decoder.inputs().iter().find(|input| input.name() == "encoder_hidden_states"));
         // Batch, heads, time, width; and batch, time, width.
-        let (Some([_, heads @ 1.., _, width @ 1..]), Some([_, _, figures @ 1..])) =
+        let (Some([_, heads @ 1..=SHAPE_MAX, _, width @ 1..=SHAPE_MAX]), Some([_, _, figures @ 1..=SHAPE_MAX])) =
             (cache.as_deref(), features.as_deref())
         else {
             return Err(unusable(backend, &folder.join("decoder.ort"), "its inputs have no shape"));

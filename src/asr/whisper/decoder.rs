@@ -126,11 +126,11 @@ impl Decoder {
                     let logits = value.try_extract_tensor_mut::<f32>()?.1;
                     let logits = &mut logits[..=*end as usize];
                     let first = never_first.iter().filter(|_| heard.tokens.is_empty());
-                    never
-                        .iter()
-                        .chain(first)
-                        .filter_map(|&token| logits.get_mut(token as usize))
-                        .for_each(|logit| *logit = f32::NEG_INFINITY);
+                    for token in never.iter().chain(first) {
+                        if let Some(logit) = logits.get_mut(*token as usize) {
+                            *logit = f32::NEG_INFINITY;
+                        }
+                    }
                     best = likeliest(logits);
                     continue;
                 };

@@ -17,6 +17,7 @@ use crate::app;
 use crate::asr::Transcriber;
 use crate::audio::resample::Resampler;
 use crate::audio::{level, wav};
+use crate::config::Config;
 use crate::eval::manifest::{self, Reference, Row};
 use crate::eval::telephone::{resampled, telephone};
 use crate::load::process;
@@ -75,12 +76,21 @@ impl Band {
 }
 
 pub(super) fn run(common: &Common, options: &Asr) -> Done {
+    // What was said is compared with what was heard: nothing is taken out of either.
+    let mut settings = vec![
+        ("sink.file.path", toml::Value::String(String::new())),
+        ("redaction.policy", toml::Value::String("off".to_owned())),
+    ];
+    if common.log.is_none() {
+        settings.push(("log.filter", toml::Value::String("warn".to_owned())));
+    }
+    let config = common.load(settings)?;
     let (rows, skipped) = rows(options)?;
     let configured = [String::new()];
     let named = if options.asr.is_empty() { &configured[..] } else { &options.asr };
     let mut reports = Vec::new();
     for name in named {
-        let report = measure(common, options, name, &rows, skipped)?;
+        let report = measure(&config, options, name, &rows, skipped)?;
         if options.json { report.json() } else { report.table() }?;
         reports.push(report);
     }
@@ -92,27 +102,22 @@ pub(super) fn run(common: &Common, options: &Asr) -> Done {
 
 /// All recordings by one transcriber: `name` or `name:model`, the configured one if empty.
 fn measure(
-    common: &Common,
+    config: &Config,
     options: &Asr,
     name: &str,
     rows: &[Row],
     skipped: manifest::Skipped,
 ) -> Result<Report, Failure> {
-    let text = |value: &str| toml::Value::String(value.to_owned());
-    // What was said is compared with what was heard: nothing is taken out of either.
-    let mut settings = vec![("sink.file.path".to_owned(), text("")), ("redaction.policy".to_owned(), text("off"))];
-    if common.log.is_none() {
-        settings.push(("log.filter".to_owned(), text("warn")));
-    }
+    let mut config = config.clone();
     let (backend, model) = name.split_once(':').unwrap_or((name, ""));
     if !backend.is_empty() {
-        settings.push(("asr.backend".to_owned(), text(backend)));
-        settings.push(("asr.fall_back".to_owned(), toml::Value::Array(Vec::new())));
+        config.asr.backend = backend.to_owned();
+        config.asr.fall_back.clear();
+        config.asr.quick.clear();
     }
     if !model.is_empty() {
-        settings.push((format!("asr.{backend}.model"), text(model)));
+        config.asr.tables.set(backend, "model", toml::Value::String(model.to_owned()));
     }
-    let config = common.load(settings.iter().map(|(key, value)| (key.as_str(), value.clone())).collect())?;
     models::ensure(&config)?;
     let before = resident_mb();
     let engines = app::engines(&config)?;
