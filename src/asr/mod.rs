@@ -197,10 +197,8 @@ mod tests {
             match models_of(*backend) {
                 Ok(models) => {
                     let key = toml::Table::from_iter([("key".to_owned(), "none".into())]);
-                    let engine = backend
-                        .build(&toml::Table::new(), &models)
-                        .or_else(|_| backend.build(&key, &models))
-                        .unwrap();
+                    let engine =
+                        backend.build(&toml::Table::new(), &models).or_else(|_| backend.build(&key, &models)).unwrap();
                     if matches!(engine, Engine::Local(_)) {
                         ready.push((backend.name(), engine));
                     }

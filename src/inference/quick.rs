@@ -35,7 +35,8 @@ mod tests {
     use crate::asr::{Local, Transcriber};
     use crate::redact::Policy;
     use crate::types::{
-        BuildError, ConversationId, Fault, LegId, MediaTime, Moment, RedactionTerms, Reply, Segment, SegmentId, Transcript,
+        BuildError, ConversationId, Fault, LegId, MediaTime, Moment, RedactionTerms, Reply, Segment, SegmentId,
+        Transcript,
     };
 
     /// Says that it begins, and goes on when it is let.
@@ -76,12 +77,19 @@ mod tests {
 
     fn segment(id: u64, kind: SegmentKind, seconds: usize) -> Segment {
         let leg = LegId::parse("leg").unwrap();
-        Segment { leg, id: SegmentId(id), kind, samples: vec![100; seconds * 16_000], start: MediaTime::default(), cut_at: Moment(0) }
+        Segment {
+            leg,
+            id: SegmentId(id),
+            kind,
+            samples: vec![100; seconds * 16_000],
+            start: MediaTime::default(),
+            cut_at: Moment(0),
+        }
     }
 
     /// Who heard six seconds of finals that came while the accurate one was busy, and a partial.
     fn heard(others: Vec<(&'static str, Engine)>) -> Vec<(u64, &'static str)> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let _inside = runtime.enter();
         let ((begins, begun), (go_on, goes_on)) = (channel(), channel());
         let engines = Engines {

@@ -28,12 +28,19 @@ const TOKENS_PER_SECOND: f32 = 8.0;
 /// A short "Okay, thank you." may be faster than that.
 const TOKENS_MIN: usize = 8;
 
+/// Text is none where the model holds it likelier than this that nobody speaks, and is less
+/// sure of its tokens than this, on average: its authors' bounds.
+const NO_SPEECH: f32 = 0.6;
+const UNSURE: f32 = -1.0;
+
 /// What is the same for all threads.
 pub(super) struct Script {
     /// Tokens that every text begins with.
     pub(super) prompt: Vec<u32>,
     /// The token that ends a text; those after it are not text.
     pub(super) end: u32,
+    /// The token that says at a text's very beginning that there is no speech.
+    pub(super) no_speech: Option<u32>,
     /// Tokens that are never chosen.
     pub(super) never: Vec<u32>,
     /// Tokens that are not chosen as the first.
@@ -97,16 +104,17 @@ impl Decoder {
         let mel = TensorRef::from_array_view(([1, self.size.bands, frames], &mel[..]))?;
         let audio: Vec<_> = self.encoder.run(ort::inputs![mel])?.into_iter().map(|(_, value)| value).collect();
 
-        let Script { prompt, end, never, never_first, .. } = &*self.script;
+        let Script { prompt, end, no_speech, never, never_first, .. } = &*self.script;
         let most = (samples.len() as f32 / 16_000.0 * TOKENS_PER_SECOND) as usize + TOKENS_MIN;
         let most = most.min(self.size.tokens_max / 2);
         let mut heard = Heard::default();
         let mut cache: Vec<Option<DynValue>> = Vec::new();
         cache.resize_with(self.outputs.len(), || None);
-        let mut next = prompt.clone();
-        let mut place = 0;
+        let (mut next, mut rest) = prompt.split_at(prompt.len().min(1));
+        let (mut place, mut silent) = (0, false);
+        let mut token;
         loop {
-            let vectors = vectors(&self.script, self.size.figures, &next, place);
+            let vectors = vectors(&self.script, self.size.figures, next, place);
             place += next.len();
             let tokens = TensorRef::from_array_view(([1, next.len(), self.size.figures], &vectors[..]))?;
             let inputs: Vec<SessionInputValue<'_>> = self
@@ -120,38 +128,55 @@ impl Decoder {
                 .collect();
             let values = self.decoder.run(&inputs[..])?;
             drop(inputs);
-            let mut best = None;
-            for (output, (_, mut value)) in self.outputs.iter().zip(values) {
-                let Some(at) = output else {
-                    let logits = value.try_extract_tensor_mut::<f32>()?.1;
-                    let logits = &mut logits[..=*end as usize];
-                    let first = never_first.iter().filter(|_| heard.tokens.is_empty());
-                    for token in never.iter().chain(first) {
-                        if let Some(logit) = logits.get_mut(*token as usize) {
-                            *logit = f32::NEG_INFINITY;
-                        }
-                    }
-                    best = likeliest(logits);
-                    continue;
-                };
-                cache[*at] = Some(value);
+            let mut logits = None;
+            for (output, (_, value)) in self.outputs.iter().zip(values) {
+                match output {
+                    Some(at) => cache[*at] = Some(value),
+                    None => logits = Some(value),
+                }
             }
-            let Some((token, log_prob)) = best else {
+            let Some(mut logits) = logits else { return Err(ort::Error::new("the decoder gives no logits")) };
+            let logits = logits.try_extract_tensor_mut::<f32>()?.1;
+            if !rest.is_empty() {
+                // After the first token of the prompt it tells whether it hears speech at all.
+                silent = no_speech.is_some_and(|token| probability(logits, token) > NO_SPEECH);
+                (next, rest) = (rest, &[]);
+                continue;
+            }
+            let Some(logits) = logits.get_mut(..=*end as usize) else {
+                return Err(ort::Error::new("the decoder knows too few tokens"));
+            };
+            let first = never_first.iter().filter(|_| heard.tokens.is_empty());
+            for token in never.iter().chain(first) {
+                if let Some(logit) = logits.get_mut(*token as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+            let Some((best, log_prob)) = likeliest(logits) else {
                 return Err(ort::Error::new("the decoder's figures are not numbers"));
             };
             heard.log_prob += log_prob;
             heard.scored += 1;
-            if token == *end {
-                return Ok(heard);
+            let ends = best == *end;
+            if !ends {
+                heard.tokens.push(best);
+                heard.looped = ends_in_loop(&heard.tokens);
             }
-            heard.tokens.push(token);
-            heard.looped = ends_in_loop(&heard.tokens);
-            if heard.looped || heard.tokens.len() >= most {
-                return Ok(heard);
+            if ends || heard.looped || heard.tokens.len() >= most {
+                let unsure = heard.log_prob / (heard.scored as f32) < UNSURE;
+                return Ok(if silent && unsure { Heard::default() } else { heard });
             }
-            next = vec![token];
+            token = [best];
+            next = &token;
         }
     }
+}
+
+/// The probability of `token`; 0 where there is none.
+fn probability(logits: &[f32], token: u32) -> f32 {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|value| (value - highest).exp()).sum();
+    logits.get(token as usize).map_or(0.0, |value| (value - highest).exp() / sum)
 }
 
 /// What `tokens` are to the decoder, the first of them at `place`. Those that there are not

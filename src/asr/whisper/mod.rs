@@ -179,17 +179,16 @@ fn script(folder: &Path, vocabulary: &Vocabulary, language: &str) -> Result<Scri
         false => &["startoftranscript", language, "transcribe", "notimestamps"],
     };
     let prompt = begin.iter().map(|name| special(name)).collect::<Result<_, _>>()?;
-    let end = special("endoftext")?;
     let weights = weights(folder)?;
     let values = |name: &str| weights.floats(name).map(|values| values.values);
     let broken = |problem: String| unusable(&folder.join(MODEL), &problem);
     let tokens = values("decoder/embeddings/weight").map_err(broken)?;
     let script = Script {
         prompt,
-        end,
+        end: special("endoftext")?,
+        no_speech: vocabulary.special("nospeech").or_else(|| vocabulary.special("nocaptions")),
         never: suppress_ids,
-        // Audio without words may have a text without tokens.
-        never_first: suppress_ids_begin.into_iter().filter(|token| *token != end).collect(),
+        never_first: suppress_ids_begin,
         tokens: tokens.into_iter().map(half::f16::from_f32).collect(),
         places: values("decoder/position_encodings/encodings").map_err(broken)?,
     };
