@@ -99,6 +99,7 @@ fn report(visits: &[Visit]) {
             at(0.99),
             at(1.0)
         );
+        figures::tell(&format!("answer.{}", kind.name()), at(0.99), 1);
     }
 }
 

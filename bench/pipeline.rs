@@ -58,7 +58,7 @@ fn main() {
     );
     println!("speech-seconds per CPU-second (per second)");
     println!("  round  engine alone        pipeline       ratio");
-    let ratios: Vec<f64> = (1..=rounds)
+    let (alone, ratios): (Vec<f64>, Vec<f64>) = (1..=rounds)
         .map(|round| {
             let alone = alone(&config, &engines, &segments);
             let whole = whole(&config, &engines, &parties, segments.len());
@@ -68,10 +68,13 @@ fn main() {
                 "  {round:>5}  {:>6.1} ({:>6.1})  {:>6.1} ({:>6.1})  {ratio:>6.3}",
                 alone.0, alone.1, whole.0, whole.1
             );
-            ratio
+            (alone.0, ratio)
         })
-        .collect();
-    println!("  median ratio {:.3}", figures::spread(ratios).1);
+        .unzip();
+    let (alone, ratio) = (figures::spread(alone).1, figures::spread(ratios).1);
+    println!("  median ratio {ratio:.3}");
+    figures::tell("pipeline.alone", alone, 0);
+    figures::tell("pipeline.ratio", ratio, 2);
 }
 
 /// Time taken.

@@ -153,7 +153,9 @@ fn throughput(broker: &Broker, samples: &Samples, count: usize, rounds: usize) {
         );
     }
     let median = |figures: Vec<f64>| figures::spread(figures).1;
-    println!("  median ratio {:.3} to bytes ready, {:.3} to bytes made", median(ready), median(made));
+    let (ready, made) = (median(ready), median(made));
+    println!("  median ratio {ready:.3} to bytes ready, {made:.3} to bytes made");
+    figures::tell("publish.ratio", made, 2);
     let [of_ready, of_made, of_ours] = cost.map(median);
     println!(
         "  median CPU of this process, µs an event: {of_ready:.2} with the making beforehand, {of_made:.2}, {of_ours:.2}"

@@ -431,7 +431,7 @@ impl App {
             guard: Guard::new(tokens, address),
             transcripts: Transcripts::new(config.control.transcripts_mib_max << 20),
             clips: Clips::default(),
-            admission: Admission::new(config.server.legs_max),
+            admission: Admission::new(config.server.legs_max, Duration::from_millis(config.server.promise_ms)),
             media_auth,
             directory,
             clock,

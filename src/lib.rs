@@ -106,6 +106,7 @@ pub mod server;
 pub mod simulator;
 pub mod sink;
 pub mod telemetry;
+mod tls;
 pub mod types;
 pub mod vad;
 pub mod vonage;

@@ -156,6 +156,26 @@ pub trait Transcriber {
     /// [`Fault::Backend`] when the engine fails, [`Fault::Looped`] when its text
     /// repeats itself as recognisers do on noise.
     fn transcribe(&mut self, samples: &[f32], kind: SegmentKind) -> Result<Transcript, Fault>;
+
+    /// How many finals that wait it decodes in less time together than one by one; 1 when it
+    /// gains nothing.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Transcribes finals together, at most as many as [`Self::together`], each as for
+    /// [`Self::transcribe`]. `answer` is called with an utterance's place as soon as its
+    /// transcript is there, once for each at most; those it was not called for are asked
+    /// about again, alone.
+    fn transcribe_together(
+        &mut self,
+        utterances: &[Vec<f32>],
+        answer: &mut dyn FnMut(usize, Result<Transcript, Fault>),
+    ) {
+        for (place, samples) in utterances.iter().enumerate() {
+            answer(place, self.transcribe(samples, SegmentKind::Final));
+        }
+    }
 }
 
 /// Finds a backend by its name in the configuration.
@@ -314,6 +334,20 @@ mod tests {
                         assert!(!answer.language.is_empty(), "{name}, {what}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn finals_that_wait_together_are_answered_once_at_most_and_nothing_breaks() {
+        for (name, engine) in READY.iter() {
+            let mut transcriber = engine.open().unwrap();
+            assert!(transcriber.together() >= 1, "{name}");
+            let audios: Vec<_> = audios().into_iter().map(|(_, audio)| audio).collect();
+            for audios in audios.chunks(transcriber.together()) {
+                let mut answered = vec![0; audios.len()];
+                transcriber.transcribe_together(audios, &mut |place, _| answered[place] += 1);
+                assert!(answered.iter().all(|times| *times <= 1), "{name}: {answered:?}");
             }
         }
     }

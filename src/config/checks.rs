@@ -5,6 +5,9 @@ use std::fmt::Display;
 use super::{Config, Tables, Tokens, asr, flow, media, redaction, vonage};
 use crate::types::Rate;
 
+/// Longest that a place may be held for a call that was answered, in ms.
+const PROMISE_MS_MAX: u64 = 60_000;
+
 /// One thing wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -28,6 +31,12 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         !server.name.is_empty() && server.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     expect("server.name", name_ok, &format!("{:?}", server.name), "letters, digits, '-', '_' and '.'");
     expect("server.legs_max", server.legs_max > 0, &server.legs_max, "at least 1");
+    expect(
+        "server.promise_ms",
+        server.promise_ms <= PROMISE_MS_MAX,
+        &server.promise_ms,
+        "0 to 60000: longer, and callers who hung up keep others out",
+    );
     let bytes = server.message_bytes_max;
     expect(
         "server.message_bytes_max",

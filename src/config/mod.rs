@@ -117,6 +117,8 @@ pub struct Server {
     pub name: String,
     /// Legs at once; one more is refused with 503. Each costs under 64 KiB.
     pub legs_max: usize,
+    /// How long a call that was answered is promised a place for its socket, in ms.
+    pub promise_ms: u64,
     /// Longest WebSocket message taken, in bytes. A Vonage frame has 320 to 960.
     pub message_bytes_max: usize,
     /// Longest a connection may stay without having asked for anything, in ms.
@@ -136,6 +138,7 @@ impl Default for Server {
             public_url: String::new(),
             name: "gateway".to_owned(),
             legs_max: 500,
+            promise_ms: 10_000,
             message_bytes_max: 65_536,
             request_timeout_ms: 10_000,
             send_timeout_ms: 5_000,

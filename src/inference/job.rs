@@ -30,8 +30,8 @@ pub(super) struct Finished {
 
 /// Something for a thread to do.
 pub(super) enum Work {
-    /// Hear what is said.
-    Decode(Job),
+    /// Hear what is said: one partial, or finals of one transcriber.
+    Decode(Vec<Job>),
     /// Make of a text that a segment's course came to what is made of every text.
     Finish(Text),
 }

@@ -135,7 +135,7 @@ impl Pool {
     /// # Errors
     /// When the system gives no thread, or there is no runtime where one is needed.
     pub fn start(engines: &Engines, threads: usize, limits: Limits, buffers: Arc<BufferPool>) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::new(limits));
+        let queue = Arc::new(Queue::new(limits, threads));
         let (report, readiness) = watch::channel(Readiness::Warming);
         let report = Arc::new(worker::Warmth::new(report, threads));
         let alone = engines.fall_back.is_empty() && matches!(engines.asr, Engine::Local(_));

@@ -1,10 +1,16 @@
-//! What waits for a worker, bounded; finals before partials.
+//! What waits for a worker, bounded; finals before partials, the one cut first before all others.
+//!
+//! Every final has as long from when it was cut, so the oldest is the one whose deadline is
+//! first, whichever leg it is of; one that another transcriber has failed on goes back to the
+//! place of its age. Where finals wait, a transcriber that gains from it gets several at once:
+//! never more than a worker's share of them, and never two of one leg, which are redacted in order.
 //!
 //! Under load partials give way first: one is taken only while no final waits,
 //! and a final that comes sheds the partials that wait. A text that came from elsewhere goes
 //! before all: it takes next to no time, and there are no more of them than segments under way.
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::BufferPool;
@@ -32,24 +38,71 @@ pub struct Backlog {
     pub audio_s: f64,
 }
 
+/// A final; of two, the greater is the one to serve first.
+struct Final {
+    job: Job,
+    /// Its place among those that came; of two cut together, the first goes first.
+    came: u64,
+}
+
+impl Ord for Final {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.job.about.at, other.came).cmp(&(self.job.about.at, self.came))
+    }
+}
+
+impl PartialOrd for Final {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Final {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Final {}
+
 #[derive(Default)]
 struct State {
     texts: VecDeque<Text>,
-    finals: VecDeque<Job>,
+    finals: BinaryHeap<Final>,
     partials: VecDeque<Job>,
     samples: u64,
+    came: u64,
     closed: bool,
+}
+
+impl State {
+    /// The oldest final, and with it those that `together` allows, oldest first: for the same
+    /// transcriber, of legs that are not in it yet.
+    fn finals(&mut self, together: impl Fn(&Job) -> usize) -> Vec<Job> {
+        let most = self.finals.peek().map_or(0, |first| together(&first.job));
+        let mut jobs: Vec<Job> = Vec::new();
+        while let Some(next) = self.finals.peek()
+            && (jobs.is_empty() || jobs.len() < most)
+            && jobs.iter().all(|job| job.backend == next.job.backend && job.about.leg != next.job.about.leg)
+            && let Some(Final { job, .. }) = self.finals.pop()
+        {
+            self.samples -= job.samples.len() as u64;
+            jobs.push(job);
+        }
+        jobs
+    }
 }
 
 pub(super) struct Queue {
     limits: Limits,
+    workers: usize,
     state: Mutex<State>,
     work: Condvar,
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::default(), work: Condvar::new() }
+    pub(super) fn new(limits: Limits, workers: usize) -> Self {
+        Self { limits, workers, state: Mutex::default(), work: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,7 +124,9 @@ impl Queue {
                     return Err(job);
                 }
                 state.samples = samples;
-                state.finals.push_back(job);
+                state.came += 1;
+                let came = state.came;
+                state.finals.push(Final { job, came });
                 std::mem::take(&mut state.partials)
             }
             SegmentKind::Partial => {
@@ -101,19 +156,26 @@ impl Queue {
         }
     }
 
-    /// What to do next; waits for something. `None` once the queue is closed.
-    pub(super) fn pop(&self) -> Option<Work> {
+    /// What to do next; waits for something. `None` once the queue is closed. `together`: how
+    /// many finals the transcriber at that place decodes faster than one by one, where so many
+    /// seconds of audio wait behind the first of them.
+    pub(super) fn pop(&self, together: impl Fn(usize, f64) -> usize) -> Option<Work> {
         let mut state = self.state();
         loop {
             if let Some(text) = state.texts.pop_front() {
                 return Some(Work::Finish(text));
             }
-            if let Some(job) = state.finals.pop_front() {
-                state.samples -= job.samples.len() as u64;
-                return Some(Work::Decode(job));
+            let share = state.finals.len().div_ceil(self.workers.max(1));
+            let waiting = state.samples;
+            let finals = state.finals(|job| {
+                let behind = waiting.saturating_sub(job.samples.len() as u64);
+                together(job.backend, behind as f64 / f64::from(PIPELINE_HZ)).min(share)
+            });
+            if !finals.is_empty() {
+                return Some(Work::Decode(finals));
             }
             if let Some(job) = state.partials.pop_front() {
-                return Some(Work::Decode(job));
+                return Some(Work::Decode(vec![job]));
             }
             if state.closed {
                 return None;
@@ -128,8 +190,8 @@ impl Queue {
         state.closed = true;
         state.samples = 0;
         state.texts.clear();
-        let waiting: Vec<Job> =
-            std::mem::take(&mut state.finals).into_iter().chain(std::mem::take(&mut state.partials)).collect();
+        let finals = std::mem::take(&mut state.finals).into_iter().map(|waiting| waiting.job);
+        let waiting: Vec<Job> = finals.chain(std::mem::take(&mut state.partials)).collect();
         drop(state);
         self.work.notify_all();
         for job in waiting {
@@ -168,25 +230,39 @@ mod tests {
     }
 
     fn bench() -> Bench {
+        with_workers(1, 2)
+    }
+
+    fn with_workers(workers: usize, audio_max_s: u64) -> Bench {
         let (sender, replies) = mpsc::channel(16);
-        let limits = Limits { audio_max_s: 2, partials_max: 2 };
-        Bench { queue: Queue::new(limits), buffers: BufferPool::new(1, 1), replies, sender }
+        let limits = Limits { audio_max_s, partials_max: 2 };
+        Bench { queue: Queue::new(limits, workers), buffers: BufferPool::new(1, 1), replies, sender }
     }
 
     impl Bench {
         fn push(&self, id: u64, kind: SegmentKind, seconds: usize) -> bool {
+            self.push_of("leg", Moment(0), id, kind, seconds)
+        }
+
+        fn push_of(&self, leg: &str, at: Moment, id: u64, kind: SegmentKind, seconds: usize) -> bool {
             let slot = self.sender.clone().try_reserve_owned().unwrap();
             let samples = Arc::new(vec![0; seconds * 16_000]);
             let redaction = Redaction::new(Policy::default(), Arc::default());
-            let (leg, id, at) = (LegId::parse("leg").unwrap(), SegmentId(id), Moment(0));
+            let (leg, id) = (LegId::parse(leg).unwrap(), SegmentId(id));
             let about = About { leg, id, kind, at, redaction };
             let job = Job { about, samples, backend: 0, submitted: std::time::Instant::now(), to: To::Leg(slot) };
             self.queue.push(job, &self.buffers).is_ok()
         }
 
         fn popped(&self) -> u64 {
-            match self.queue.pop() {
-                Some(Work::Decode(job)) => job.about.id.0,
+            let together = self.popped_together(1);
+            assert_eq!(together.len(), 1);
+            together[0]
+        }
+
+        fn popped_together(&self, most: usize) -> Vec<u64> {
+            match self.queue.pop(|_, _| most) {
+                Some(Work::Decode(jobs)) => jobs.iter().map(|job| job.about.id.0).collect(),
                 _ => panic!("no job"),
             }
         }
@@ -202,6 +278,39 @@ mod tests {
         assert_eq!((bench.popped(), bench.popped()), (1, 2));
         assert!(bench.push(4, Final, 5), "an empty queue refused a long segment");
         assert_eq!(bench.queue.backlog(), Backlog { finals: 1, partials: 0, audio_s: 5.0 });
+    }
+
+    #[test]
+    fn the_final_cut_first_is_served_first_whenever_it_came() {
+        let bench = with_workers(1, 60);
+        for (id, cut_at) in [(1, 500), (2, 900), (3, 100), (4, 500)] {
+            assert!(bench.push_of("leg", Moment(cut_at), id, Final, 1));
+        }
+        assert_eq!([(); 4].map(|()| bench.popped()), [3, 1, 4, 2]);
+        assert_eq!(bench.queue.backlog(), Backlog::default());
+    }
+
+    #[test]
+    fn finals_that_wait_are_given_out_together_up_to_a_workers_share() {
+        let bench = with_workers(2, 60);
+        for id in 1..=10 {
+            assert!(bench.push_of(&format!("leg-{id}"), Moment(id), id, Final, 1));
+        }
+        assert_eq!(bench.popped_together(4), [1, 2, 3, 4]);
+        assert_eq!(bench.popped_together(4), [5, 6, 7], "more than half of six, with two workers");
+        assert_eq!(bench.popped_together(1), [8]);
+        assert_eq!(bench.popped_together(4), [9]);
+        assert_eq!(bench.popped_together(0), [10], "nothing was given out");
+    }
+
+    #[test]
+    fn two_finals_of_one_leg_are_never_given_out_together() {
+        let bench = with_workers(1, 60);
+        for (id, leg) in [(1, "a"), (2, "b"), (3, "a"), (4, "c")] {
+            assert!(bench.push_of(leg, Moment(id), id, Final, 1));
+        }
+        assert_eq!(bench.popped_together(8), [1, 2]);
+        assert_eq!(bench.popped_together(8), [3, 4]);
     }
 
     #[test]
@@ -223,7 +332,7 @@ mod tests {
         bench.push(1, Final, 1);
         bench.queue.close(&bench.buffers);
         assert_eq!(bench.replies.try_recv().unwrap().outcome, Err(Fault::Shutdown));
-        assert!(bench.queue.pop().is_none());
+        assert!(bench.queue.pop(|_, _| 1).is_none());
         assert!(!bench.push(2, Final, 1));
     }
 }

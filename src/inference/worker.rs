@@ -1,5 +1,6 @@
 //! One inference thread: opens its transcribers, warms them, serves the queue.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -41,45 +42,137 @@ impl Warmth {
 /// One thread's transcribers, by their place among all; none for those that are remote.
 type Transcribers = Vec<Option<Box<dyn Transcriber>>>;
 
+/// An inference thread and what it works with.
+struct Worker<'a> {
+    engines: &'a Engines,
+    buffers: &'a BufferPool,
+    warmth: &'a Warmth,
+    transcribers: Transcribers,
+    /// Utterances at the level that transcribers expect; kept for their memory.
+    audio: Vec<Vec<f32>>,
+}
+
+/// A transcriber could not be opened again after it crashed, and there is no other.
+struct Useless;
+
 pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &BufferPool) {
     let opened = engines.all().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
-    let mut transcribers = match opened {
+    let transcribers = match opened {
         Ok(transcribers) => transcribers,
         Err(error) => return warmth.failed(error),
     };
     warmth.warm();
-    let mut audio = Vec::new();
-    while let Some(work) = queue.pop() {
+    let mut worker = Worker { engines, buffers, warmth, transcribers, audio: Vec::new() };
+    // For whom the finals are that are popped.
+    let place = Cell::new(0);
+    while let Some(work) = queue.pop(|backend, behind_s| {
+        place.set(worker.place(backend, SegmentKind::Final, behind_s));
+        worker.together(place.get())
+    }) {
         match work {
-            Work::Decode(job) if job.to.is_gone() => give_back(job.samples, buffers),
-            Work::Decode(mut job) => {
-                let first = job.backend == 0;
-                let quick = engines.quick.as_ref().filter(|_| first);
-                if quick.is_some_and(|quick| quick.hears(job.about.kind, queue.backlog().audio_s)) {
-                    job.backend = engines.chain().count();
-                }
-                let backend = job.backend;
-                let crashed = decode(engines, &mut transcribers, job, &mut audio, buffers);
-                let there = transcribers.get(backend).is_some_and(Option::is_some);
-                if let (true, Some((name, engine))) = (crashed && there, engines.all().nth(backend)) {
-                    // Whatever state the panic left behind is not to be trusted.
-                    match open_warm(name, engine) {
-                        Ok(fresh) => transcribers[backend] = fresh,
-                        // The others still have need of this thread.
-                        Err(error) if engines.all().count() > 1 => {
-                            transcribers[backend] = None;
-                            warmth.failed(error);
-                        }
-                        Err(error) => return warmth.failed(error),
-                    }
-                }
-            }
+            Work::Decode(jobs) => match worker.decode(jobs, place.get()) {
+                Ok(()) => {}
+                Err(Useless) => return,
+            },
             Work::Finish(Text { to, .. }) if to.is_closed() => {}
             Work::Finish(Text { about, transcript, to }) => {
                 // Whoever asked may have had enough.
                 let _ = to.send(finish(engines, &about, transcript));
             }
         }
+    }
+}
+
+impl Worker<'_> {
+    /// The place of the transcriber that hears a segment meant for `backend`, where so many
+    /// seconds of audio wait behind it.
+    fn place(&self, backend: usize, kind: SegmentKind, behind_s: f64) -> usize {
+        match &self.engines.quick {
+            Some(quick) if backend == 0 && quick.hears(kind, behind_s) => self.engines.chain().count(),
+            _ => backend,
+        }
+    }
+
+    /// How many finals the transcriber at `backend` is worth being given together.
+    fn together(&self, backend: usize) -> usize {
+        self.transcribers.get(backend).and_then(Option::as_ref).map_or(1, |transcriber| transcriber.together())
+    }
+
+    /// Serves one partial, or finals for the transcriber at `place`, and answers them all.
+    fn decode(&mut self, jobs: Vec<Job>, place: usize) -> Result<(), Useless> {
+        let (gone, mut jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.to.is_gone());
+        for job in &mut jobs {
+            job.backend = match job.about.kind {
+                SegmentKind::Partial => self.place(job.backend, SegmentKind::Partial, 0.0),
+                SegmentKind::Final => place,
+            };
+        }
+        for job in gone {
+            give_back(job.samples, self.buffers);
+        }
+        let unanswered = if jobs.len() > 1 { self.decode_together(jobs)? } else { jobs };
+        for job in unanswered {
+            self.decode_alone(job)?;
+        }
+        Ok(())
+    }
+
+    /// Those that got no answer: what one utterance does to a transcriber must not cost another's.
+    fn decode_together(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>, Useless> {
+        let started = Instant::now();
+        let backend = jobs[0].backend;
+        self.audio.resize_with(self.audio.len().max(jobs.len()), Vec::new);
+        let mut waiting: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+        let Some(Some(transcriber)) = self.transcribers.get_mut(backend) else {
+            return Ok(waiting.into_iter().flatten().collect());
+        };
+        let (engines, buffers) = (self.engines, self.buffers);
+        let audio = &mut self.audio[..waiting.len()];
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            for (job, audio) in waiting.iter().flatten().zip(audio.iter_mut()) {
+                level::to_speech_level(&job.samples, audio);
+            }
+            transcriber.transcribe_together(audio, &mut |place, outcome| {
+                if let Some(job) = waiting.get_mut(place).and_then(Option::take) {
+                    answer(engines, job, outcome, started, buffers);
+                }
+            });
+        }));
+        if ended.is_err() {
+            self.open_again(backend)?;
+        }
+        Ok(waiting.into_iter().flatten().collect())
+    }
+
+    fn decode_alone(&mut self, job: Job) -> Result<(), Useless> {
+        let started = Instant::now();
+        let backend = job.backend;
+        self.audio.resize_with(self.audio.len().max(1), Vec::new);
+        let outcome = match self.transcribers.get_mut(backend) {
+            Some(Some(transcriber)) => hear(&mut **transcriber, &job, &mut self.audio[0]),
+            _ => Err(Fault::Crashed),
+        };
+        let crashed = outcome == Err(Fault::Crashed);
+        answer(self.engines, job, outcome, started, self.buffers);
+        if crashed { self.open_again(backend) } else { Ok(()) }
+    }
+
+    /// Whatever state a panic left behind is not to be trusted.
+    fn open_again(&mut self, backend: usize) -> Result<(), Useless> {
+        let there = self.transcribers.get(backend).is_some_and(Option::is_some);
+        let (true, Some((name, engine))) = (there, self.engines.all().nth(backend)) else { return Ok(()) };
+        match open_warm(name, engine) {
+            Ok(fresh) => self.transcribers[backend] = fresh,
+            Err(error) => {
+                self.transcribers[backend] = None;
+                self.warmth.failed(error);
+                // The others still have need of this thread.
+                if self.engines.all().count() == 1 {
+                    return Err(Useless);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -99,21 +192,9 @@ fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>
     .unwrap_or_else(|_| Err(failed("crashed while it was opened".to_owned())))
 }
 
-/// Serves a job and answers it; whether the transcriber crashed.
-fn decode(
-    engines: &Engines,
-    transcribers: &mut Transcribers,
-    job: Job,
-    audio: &mut Vec<f32>,
-    buffers: &BufferPool,
-) -> bool {
-    let started = Instant::now();
+/// Answers a job, whose decoding began at `started`.
+fn answer(engines: &Engines, job: Job, outcome: Result<Transcript, Fault>, started: Instant, buffers: &BufferPool) {
     let name = engines.all().nth(job.backend).map_or("", |(name, _)| name);
-    let outcome = match transcribers.get_mut(job.backend) {
-        Some(Some(transcriber)) => hear(&mut **transcriber, &job, audio),
-        _ => Err(Fault::Crashed),
-    };
-    let crashed = outcome == Err(Fault::Crashed);
     match job.to {
         To::Leg(slot) => {
             let outcome = outcome.and_then(|transcript| finish(engines, &job.about, transcript));
@@ -126,7 +207,6 @@ fn decode(
         }
     }
     give_back(job.samples, buffers);
-    crashed
 }
 
 fn hear(transcriber: &mut dyn Transcriber, job: &Job, audio: &mut Vec<f32>) -> Result<Transcript, Fault> {
@@ -169,4 +249,109 @@ pub(super) fn reply(
     };
     let scorer = engines.scorer.as_ref().map(|(name, _)| *name);
     Reply { id, kind, outcome, entities, sentiment, asr, scorer, queued, decoded }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::asr::Local;
+    use crate::inference::queue::Limits;
+    use crate::inference::{FailOver, Redaction};
+    use crate::redact::Policy;
+    use crate::types::{LegId, Moment, Private, SegmentId};
+
+    /// Says how many samples it heard. Of 13 samples it dies, of 7 it says nothing when they
+    /// come together with others.
+    struct Counter;
+
+    impl Transcriber for Counter {
+        fn transcribe(&mut self, samples: &[f32], _: SegmentKind) -> Result<Transcript, Fault> {
+            assert_ne!(samples.len(), 13);
+            Ok(Transcript { text: Private(samples.len().to_string()), ..Transcript::default() })
+        }
+
+        fn together(&self) -> usize {
+            8
+        }
+
+        fn transcribe_together(
+            &mut self,
+            utterances: &[Vec<f32>],
+            answer: &mut dyn FnMut(usize, Result<Transcript, Fault>),
+        ) {
+            assert!(utterances.len() > 1, "one alone was called several");
+            for (place, samples) in utterances.iter().enumerate().filter(|(_, samples)| samples.len() != 7) {
+                let heard = self.transcribe(samples, SegmentKind::Final);
+                answer(place, heard.map(|it| Transcript { confidence: Some(0.5), ..it }));
+            }
+        }
+    }
+
+    struct Counters;
+
+    impl Local for Counters {
+        fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
+            Ok(Box::new(Counter))
+        }
+    }
+
+    /// What a worker answers to finals of so many samples that wait for it: the text, and
+    /// whether it was heard together with others.
+    fn answers(lengths: &[usize]) -> Vec<Result<(String, bool), Fault>> {
+        let engines = Engines {
+            asr_name: "counter",
+            asr: Engine::Local(Arc::new(Counters)),
+            fall_back: Vec::new(),
+            quick: None,
+            fail_over: FailOver::default(),
+            scorer: None,
+            redaction: Policy::default(),
+        };
+        let buffers = BufferPool::new(1, 1);
+        let queue = Queue::new(Limits { audio_max_s: 60, partials_max: 0 }, 1);
+        let (sender, mut replies) = mpsc::channel(lengths.len());
+        for (id, &samples) in (0..).zip(lengths) {
+            let redaction = Redaction::new(Policy::default(), Arc::default());
+            let leg = LegId::parse(&format!("leg-{id}")).unwrap();
+            let about = About { leg, id: SegmentId(id), kind: SegmentKind::Final, at: Moment(id), redaction };
+            let to = To::Leg(sender.clone().try_reserve_owned().unwrap());
+            let samples = Arc::new(vec![0; samples]);
+            let job = Job { about, samples, backend: 0, submitted: Instant::now(), to };
+            assert!(queue.push(job, &buffers).is_ok());
+        }
+        let (report, _) = watch::channel(Readiness::Warming);
+        let warmth = Warmth::new(report, 1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| run(&engines, &queue, &warmth, &buffers));
+            let mut answers: Vec<_> = lengths.iter().map(|_| replies.blocking_recv().unwrap()).collect();
+            queue.close(&buffers);
+            answers.sort_unstable_by_key(|reply| reply.id.0);
+            let text = |it: Transcript| (it.text.0, it.confidence.is_some());
+            answers.into_iter().map(|reply| reply.outcome.map(text)).collect()
+        })
+    }
+
+    fn heard(samples: usize, together: bool) -> Result<(String, bool), Fault> {
+        Ok((samples.to_string(), together))
+    }
+
+    #[test]
+    fn finals_that_wait_are_heard_together_and_each_has_its_own_answer() {
+        assert_eq!(answers(&[5]), [heard(5, false)]);
+        assert_eq!(answers(&[5, 9, 1]), [heard(5, true), heard(9, true), heard(1, true)]);
+    }
+
+    #[test]
+    fn what_is_not_answered_together_is_asked_about_alone() {
+        assert_eq!(answers(&[5, 7, 9]), [heard(5, true), heard(7, false), heard(9, true)]);
+    }
+
+    #[test]
+    fn an_utterance_that_kills_the_transcriber_costs_no_other_its_text() {
+        assert_eq!(answers(&[5, 13, 9, 7]), [heard(5, true), Err(Fault::Crashed), heard(9, false), heard(7, false)]);
+    }
 }

@@ -111,7 +111,7 @@ impl Controller {
     }
 
     /// Answers a call; see [`Centre::answer`].
-    pub fn answer(self: &Arc<Self>, answer: &Answer, room: bool) -> Bytes {
+    pub fn answer(self: &Arc<Self>, answer: &Answer, room: impl FnOnce(&ConversationId) -> bool) -> Bytes {
         self.tell(|centre, now| centre.answer(now, answer, room))
     }
 

@@ -26,7 +26,7 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> impl IntoRespo
         Readiness::Warming => "warming".to_owned(),
         Readiness::Failed(error) => format!("failed: {error}"),
     };
-    let legs = if gateway.admission.is_full() { "full" } else { "ready" };
+    let legs = if gateway.admission.is_full(gateway.clock.now()) { "full" } else { "ready" };
     let outbox = if gateway.outbox.is_pressed() { "full" } else { "ready" };
     let draining = gateway.drain.is_cancelled();
     let standings = gateway.pool.standings();

@@ -60,6 +60,10 @@ pub(super) async fn connect(
             return (StatusCode::BAD_REQUEST, format!("conversation: {error}\n")).into_response();
         }
     };
+    let heard = match &pass {
+        Pass::Token(claims) => Some(claims.conversation.clone()),
+        Pass::Open | Pass::Custom | Pass::Vonage(_) => conversation.clone(),
+    };
     // From here on a stop waits for this leg; so either the stop is seen below, or the leg by it.
     let counted = gateway.legs.token();
     let speaker = query.get("speaker").or_else(|| query.get("role")).map(|name| Speaker::parse(name));
@@ -67,7 +71,7 @@ pub(super) async fn connect(
         "draining"
     } else if gateway.outbox.is_pressed() {
         "outbox_full"
-    } else if let Some(place) = gateway.admission.try_enter() {
+    } else if let Some(place) = gateway.admission.try_enter(heard.as_ref(), gateway.clock.now()) {
         if let Err(denied) = gateway.media_auth.claim(&pass, wall, gateway.clock.now()) {
             return deny(denied);
         }

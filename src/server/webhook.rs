@@ -18,6 +18,7 @@ use super::Gateway;
 use super::webhook_door::{Admitted, Refused};
 use crate::control::{Tag, UnknownCall};
 use crate::telemetry::{WebhookRefused, WebhookTaken};
+use crate::types::ConversationId;
 use crate::vonage::signature::{BadSignature, Payload};
 use crate::vonage::webhook::{self, Answer, BadWebhook, Event, FallbackOf};
 
@@ -141,7 +142,10 @@ fn on_answer(gateway: &Gateway, request: Request<'_>) -> Result<Bytes, BadWebhoo
 }
 
 fn give_answer(gateway: &Gateway, answer: &Answer) -> Bytes {
-    let room = !gateway.drain.is_cancelled() && !gateway.admission.is_full() && !gateway.outbox.is_pressed();
+    let room = |call: &ConversationId| {
+        let open = !gateway.drain.is_cancelled() && !gateway.outbox.is_pressed();
+        open && gateway.admission.promise(call, gateway.clock.now())
+    };
     gateway.controller.answer(answer, room)
 }
 

@@ -120,6 +120,9 @@ pub enum Fault {
     /// No connection to a remote backend.
     #[error("the backend cannot be reached")]
     Unreachable,
+    /// The certificate of a remote backend is of another host, or of nobody we know.
+    #[error("the backend's certificate is not trusted: of another host, expired, or of an authority unknown here")]
+    Untrusted,
     /// The connection ended before the answer came.
     #[error("the connection ended before the answer")]
     Disconnected,
@@ -173,6 +176,7 @@ impl Fault {
             Self::Looped => "looped",
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
             Self::Disconnected => "disconnected",
             Self::Unauthorised => "unauthorised",
             Self::Limited { .. } => "limited",

@@ -12,4 +12,5 @@ mod cli;
 mod killed;
 mod sessions;
 mod table;
+mod tls;
 mod vendor;

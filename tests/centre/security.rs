@@ -55,6 +55,28 @@ async fn each_forgery_is_refused_and_a_repetition_answered_as_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_calls_that_come_together_one_alone_has_the_last_place_and_all_are_served() {
+    let world = World::new("[server]\nlegs_max = 1").await;
+    let (secret, api_key) = (world.text("signature_secret"), world.text("api_key"));
+    let client = reqwest::Client::new();
+    let answer = async |n: usize| {
+        let body = json!({"to": "442079460000", "from": "447700900000", "uuid": format!("leg-{n}"), "conversation_uuid": format!("CON-{n}")});
+        let body = body.to_string();
+        let claims = Claims::of(Payload::Body(body.as_bytes()), &api_key, &n.to_string(), wall(0));
+        let request = client.post(world.url("/v1/vonage/answer")).header("authorization", sign(&secret, &claims));
+        let response = within("the answer", request.body(body).send()).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    for (status, ncco) in futures_util::future::join_all((0..8).map(answer)).await {
+        assert!(status == 200 && ncco.starts_with("[{"), "{status} {ncco}");
+    }
+    let (events, _) = world.published().await;
+    let unheard =
+        events.iter().filter(|event| event["type"] == "call.listening.v1" && event["data"]["reason"] == "capacity");
+    assert_eq!(unheard.count(), 7, "of eight callers one is heard");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn our_own_gateway_passes_every_check_of_conformance() {
     let world = World::new("").await;
     let folder = tempfile::tempdir().unwrap();

@@ -272,7 +272,7 @@ impl Desk {
             "endpoint_type": "phone", "region_url": "https://api-eu-3.vonage.com"});
         let webhook = parse_answer(webhook.to_string().as_bytes()).unwrap();
         let now = self.now();
-        let reply = self.centre.answer(now, &webhook, room);
+        let reply = self.centre.answer(now, &webhook, |_| room);
         self.drain();
         reply
     }

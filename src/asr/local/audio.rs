@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Longer audio is cut into pieces at a quiet place between these two lengths, in
 /// samples: 12 and 24 s. The cost of a second of audio grows with the length of
 /// the piece, and the models were made for less than 30 s.
-const PIECE_MIN: usize = 192_000;
+pub(super) const PIECE_MIN: usize = 192_000;
 const PIECE_MAX: usize = 384_000;
 
 /// Silence put before audio that looped, in samples: 200 ms.

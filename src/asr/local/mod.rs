@@ -32,6 +32,21 @@ pub(super) trait Network: Send + 'static {
     /// Decodes `samples`: 16 kHz, within ±1, at most 24.2 s of them.
     fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard>;
 
+    /// How many utterances it decodes in less time together than one by one.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Decodes utterances together, as [`Self::hear`] does; `heard` is called with the place of
+    /// each and its text once it is done. Those it is not called for are decoded alone.
+    fn hear_together(
+        &mut self,
+        _utterances: &[&[f32]],
+        _heard: &mut dyn FnMut(usize, &Heard, String),
+    ) -> ort::Result<()> {
+        Ok(())
+    }
+
     /// The text of `tokens`, trimmed.
     fn text(&self, tokens: &[u32]) -> String;
 
@@ -101,8 +116,39 @@ impl<N: Network> Transcriber for InPieces<N> {
             all.log_prob += heard.log_prob;
             all.scored += heard.scored;
         }
-        let text = choice::worded(network.text(&all.tokens));
-        let confidence = (!text.is_empty()).then(|| (all.log_prob / all.scored as f32).exp());
-        Ok(Transcript { text: Private(text), words: Vec::new(), confidence, language: network.language() })
+        let text = network.text(&all.tokens);
+        Ok(transcript(text, &all, network.language()))
     }
+
+    fn together(&self) -> usize {
+        self.0.together()
+    }
+
+    fn transcribe_together(
+        &mut self,
+        utterances: &[Vec<f32>],
+        answer: &mut dyn FnMut(usize, Result<Transcript, Fault>),
+    ) {
+        // Whatever is long, silent or not quite audio is for `transcribe`, alone.
+        let plain = |samples: &[f32]| {
+            samples.len() <= audio::PIECE_MIN
+                && samples.iter().all(|sample| sample.abs() <= 1.0)
+                && samples.iter().any(|sample| sample.abs() >= audio::SILENCE)
+        };
+        let (places, plain): (Vec<usize>, Vec<&[f32]>) =
+            utterances.iter().map(Vec::as_slice).enumerate().filter(|(_, samples)| plain(samples)).unzip();
+        let language = self.0.language();
+        // Those that loop, and all that are left when the networks fail, are asked about again.
+        let _ = self.0.hear_together(&plain, &mut |row, heard, text| {
+            if !heard.looped {
+                answer(places[row], Ok(transcript(text, heard, language)));
+            }
+        });
+    }
+}
+
+fn transcript(text: String, heard: &Heard, language: &'static str) -> Transcript {
+    let text = choice::worded(text);
+    let confidence = (!text.is_empty()).then(|| (heard.log_prob / heard.scored as f32).exp());
+    Transcript { text: Private(text), words: Vec::new(), confidence, language }
 }

@@ -10,6 +10,7 @@ use ort::session::{InMemorySession, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorRef};
 
 use super::super::local::{Heard, ends_in_loop, likeliest};
+use super::rows;
 use crate::onnx::{self, Running};
 use crate::types::BuildError;
 
@@ -51,19 +52,26 @@ enum Output {
     Audio(usize),
 }
 
+/// How wide a model of the family is.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Heads of the attention, and the width of each.
+    heads: i64,
+    width: i64,
+    /// Figures in the features of one frame.
+    figures: i64,
+}
+
 /// One thread's own pair of sessions.
 pub(super) struct Decoder {
     encoder: InMemorySession<'static>,
     decoder: InMemorySession<'static>,
+    shape: Shape,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
-    no_past: DynValue,
-    /// One frame: later steps have what they need of the audio in the cache, but
-    /// would still quantise all features they are given.
-    no_features: DynValue,
     no_cache: DynValue,
     use_cache: DynValue,
-    /// As many ones as the longest audio so far has samples.
+    /// A mask over all audio: as many ones as the longest so far has samples.
     ones: Vec<i64>,
 }
 
@@ -106,89 +114,182 @@ impl Decoder {
         let shape = |input: Option<&Outlet>| input.and_then(|input| input.dtype().tensor_shape()).cloned();
         let cache = shape(decoder.inputs().iter().find(|input| input.name().starts_with("past_key_values.")));
         let features = shape(decoder.inputs().iter().find(|input| input.name() == "encoder_hidden_states"));
-        // Batch, heads, time, width; and batch, time, width.
-        let (Some([_, heads @ 1..=SHAPE_MAX, _, width @ 1..=SHAPE_MAX]), Some([_, _, figures @ 1..=SHAPE_MAX])) =
+        // Utterances, heads, time, width of a head; and utterances, frames, figures.
+        let (Some(&[_, heads @ 1..=SHAPE_MAX, _, width @ 1..=SHAPE_MAX]), Some(&[_, _, figures @ 1..=SHAPE_MAX])) =
             (cache.as_deref(), features.as_deref())
         else {
             return Err(unusable(backend, &folder.join("decoder.ort"), "its inputs have no shape"));
         };
         let constants = || -> ort::Result<_> {
-            Ok((
-                Tensor::<f32>::new(&Allocator::default(), [1, *heads, 0, *width])?.into_dyn(),
-                Tensor::<f32>::new(&Allocator::default(), [1, 1, *figures])?.into_dyn(),
-                Tensor::from_array(([1], vec![false]))?.into_dyn(),
-                Tensor::from_array(([1], vec![true]))?.into_dyn(),
-            ))
+            Ok((Tensor::from_array(([1], vec![false]))?.into_dyn(), Tensor::from_array(([1], vec![true]))?.into_dyn()))
         };
-        let (no_past, no_features, no_cache, use_cache) =
+        let (no_cache, use_cache) =
             constants().map_err(|error| unusable(backend, &folder.join("decoder.ort"), error))?;
-        Ok(Self { encoder, decoder, inputs, outputs, no_past, no_features, no_cache, use_cache, ones: Vec::new() })
+        let shape = Shape { heads, width, figures };
+        Ok(Self { encoder, decoder, shape, inputs, outputs, no_cache, use_cache, ones: Vec::new() })
     }
 
-    /// Decodes `samples`: 16 kHz, finite, at least 895 of them (the encoder's
-    /// convolutions reach that far).
-    pub(super) fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard> {
-        let n = samples.len();
-        if self.ones.len() < n {
-            self.ones.resize(n, 1);
+    /// Decodes utterances together: 16 kHz, finite, at least 895 samples each (the encoder's
+    /// convolutions reach that far). `heard` is called with the place of each once it is done.
+    ///
+    /// The decoder reads all its weights for every token, so several utterances cost little
+    /// more than one; but it quantises them with one scale, so that a word here and there
+    /// comes out otherwise than alone.
+    pub(super) fn hear(&mut self, utterances: &[&[f32]], heard: &mut dyn FnMut(usize, Heard)) -> ort::Result<()> {
+        let longest = utterances.iter().map(|samples| samples.len()).max().unwrap_or(0);
+        if self.ones.len() < longest {
+            self.ones.resize(longest, 1);
         }
-        let mask = TensorRef::from_array_view(([1, n], &self.ones[..n]))?;
-        let audio = TensorRef::from_array_view(([1, n], samples))?;
-        let encoded = self.encoder.run(ort::inputs!["input_values" => audio, "attention_mask" => &*mask])?;
-        let Some((_, features)) = encoded.into_iter().next() else {
-            return Err(ort::Error::new("the encoder gave no features"));
-        };
-
-        let most = (n as f32 / 16_000.0 * TOKENS_PER_SECOND).ceil() as usize;
-        let most = most.clamp(TOKENS_MIN, TOKENS_MAX);
-        let mut heard = Heard::default();
-        let mut cache: Vec<Option<DynValue>> = Vec::new();
-        cache.resize_with(self.inputs.len(), || None);
-        let mut last = BEGIN;
-        loop {
-            let first = heard.scored == 0;
-            let token = [i64::from(last)];
-            let token = TensorRef::from_array_view(([1, 1], &token[..]))?;
-            let inputs: Vec<SessionInputValue<'_>> = self
-                .inputs
-                .iter()
-                .map(|input| match input {
-                    Input::Tokens => (&*token).into(),
-                    Input::AudioMask => (&*mask).into(),
-                    Input::Features if first => (&features).into(),
-                    Input::Features => (&self.no_features).into(),
-                    Input::UseCache if first => (&self.no_cache).into(),
-                    Input::UseCache => (&self.use_cache).into(),
-                    Input::Past(at) => cache[*at].as_ref().unwrap_or(&self.no_past).into(),
-                })
-                .collect();
-            let values = self.decoder.run(&inputs[..])?;
-            drop(inputs);
-            let mut best = None;
-            for (output, (_, value)) in self.outputs.iter().zip(values) {
-                match output {
-                    Output::Logits => best = likeliest(value.try_extract_tensor::<f32>()?.1),
-                    Output::Text(at) => cache[*at] = Some(value),
-                    Output::Audio(at) if first => cache[*at] = Some(value),
-                    Output::Audio(_) => {}
+        let features = utterances.iter().map(|samples| self.encode(samples)).collect::<ort::Result<Vec<_>>>()?;
+        let mut rows: Vec<Row> =
+            utterances.iter().enumerate().map(|(place, samples)| Row::new(place, samples.len())).collect();
+        let mut batch = self.batch(utterances, features)?;
+        while !rows.is_empty() {
+            let best = self.step(&rows, &mut batch)?;
+            let before = rows.len();
+            let mut going_on = Vec::with_capacity(before);
+            for (at, (mut row, best)) in std::mem::take(&mut rows).into_iter().zip(best).enumerate() {
+                if row.takes(best) {
+                    rows.push(row);
+                    going_on.push(at);
+                } else {
+                    heard(row.place, row.heard);
                 }
             }
-            let Some((token, log_prob)) = best else {
-                return Err(ort::Error::new("the decoder's figures are not numbers"));
-            };
-            heard.log_prob += log_prob;
-            heard.scored += 1;
-            if token == END {
-                return Ok(heard);
+            if (1..before).contains(&rows.len()) {
+                batch.keep(&going_on, self.shape.figures)?;
             }
-            heard.tokens.push(token);
-            heard.looped = ends_in_loop(&heard.tokens);
-            if heard.looped || heard.tokens.len() >= most {
-                return Ok(heard);
-            }
-            last = token;
         }
+        Ok(())
     }
+
+    /// The features of one utterance: `[1, frames, figures]`.
+    fn encode(&mut self, samples: &[f32]) -> ort::Result<DynValue> {
+        let n = samples.len();
+        let mask = TensorRef::from_array_view(([1, n], &self.ones[..n]))?;
+        let audio = TensorRef::from_array_view(([1, n], samples))?;
+        let encoded = self.encoder.run(ort::inputs!["input_values" => audio, "attention_mask" => mask])?;
+        let features = encoded.into_iter().next().map(|(_, features)| features);
+        features.ok_or_else(|| ort::Error::new("the encoder gave no features"))
+    }
+
+    fn batch(&self, utterances: &[&[f32]], features: Vec<DynValue>) -> ort::Result<Batch> {
+        let rows = utterances.len();
+        let longest = utterances.iter().map(|samples| samples.len()).max().unwrap_or(0);
+        let mut mask = Vec::with_capacity(rows * longest);
+        for samples in utterances {
+            mask.extend_from_slice(&self.ones[..samples.len()]);
+            mask.resize(mask.len() + longest - samples.len(), 0);
+        }
+        let mut cache = Vec::new();
+        cache.resize_with(self.inputs.len(), || None);
+        Ok(Batch {
+            first: true,
+            mask: Tensor::from_array(([rows, longest], mask))?.into_dyn(),
+            features: rows::stacked(features)?,
+            no_past: Tensor::<f32>::new(&Allocator::default(), [rows as i64, self.shape.heads, 0, self.shape.width])?
+                .into_dyn(),
+            cache,
+        })
+    }
+
+    /// One more token for each of `rows`: the likeliest, with its log-probability.
+    fn step(&mut self, rows: &[Row], batch: &mut Batch) -> ort::Result<Vec<(u32, f32)>> {
+        let tokens: Vec<i64> = rows.iter().map(|row| i64::from(row.last)).collect();
+        let tokens = TensorRef::from_array_view(([rows.len(), 1], &tokens[..]))?;
+        let inputs: Vec<SessionInputValue<'_>> = self
+            .inputs
+            .iter()
+            .map(|input| match input {
+                Input::Tokens => (&*tokens).into(),
+                Input::AudioMask => (&batch.mask).into(),
+                Input::Features => (&batch.features).into(),
+                Input::UseCache if batch.first => (&self.no_cache).into(),
+                Input::UseCache => (&self.use_cache).into(),
+                Input::Past(at) => batch.cache[*at].as_ref().unwrap_or(&batch.no_past).into(),
+            })
+            .collect();
+        let values = self.decoder.run(&inputs[..])?;
+        drop(inputs);
+        let mut best = None;
+        for (output, (_, value)) in self.outputs.iter().zip(values) {
+            match output {
+                Output::Logits => {
+                    let logits = value.try_extract_tensor::<f32>()?.1;
+                    best = logits.chunks(VOCABULARY).map(likeliest).collect::<Option<Vec<_>>>();
+                }
+                Output::Text(at) => batch.cache[*at] = Some(value),
+                Output::Audio(at) if batch.first => batch.cache[*at] = Some(value),
+                Output::Audio(_) => {}
+            }
+        }
+        if batch.first {
+            batch.first = false;
+            batch.features = no_features(rows.len(), self.shape.figures)?;
+        }
+        best.filter(|best| best.len() == rows.len())
+            .ok_or_else(|| ort::Error::new("the decoder's figures are not numbers"))
+    }
+}
+
+/// One utterance on its way.
+struct Row {
+    /// Its place among those that came.
+    place: usize,
+    last: u32,
+    /// Most tokens that audio of its length can have.
+    most: usize,
+    heard: Heard,
+}
+
+impl Row {
+    fn new(place: usize, samples: usize) -> Self {
+        let most = (samples as f32 / 16_000.0 * TOKENS_PER_SECOND).ceil() as usize;
+        Self { place, last: BEGIN, most: most.clamp(TOKENS_MIN, TOKENS_MAX), heard: Heard::default() }
+    }
+
+    /// Takes the next token; whether there is more to come.
+    fn takes(&mut self, (token, log_prob): (u32, f32)) -> bool {
+        let heard = &mut self.heard;
+        heard.log_prob += log_prob;
+        heard.scored += 1;
+        if token == END {
+            return false;
+        }
+        heard.tokens.push(token);
+        heard.looped = ends_in_loop(&heard.tokens);
+        self.last = token;
+        !heard.looped && heard.tokens.len() < self.most
+    }
+}
+
+/// What the decoder network is given besides tokens; the rows of each value are utterances.
+struct Batch {
+    first: bool,
+    mask: DynValue,
+    /// Of all frames for the first step. Later ones have what they need of the audio in the
+    /// cache, but would still quantise all features they are given: they get one frame of none.
+    features: DynValue,
+    no_past: DynValue,
+    cache: Vec<Option<DynValue>>,
+}
+
+impl Batch {
+    /// Keeps the rows at `places` alone.
+    fn keep(&mut self, places: &[usize], figures: i64) -> ort::Result<()> {
+        self.mask = rows::kept::<i64>(&self.mask, places)?;
+        self.features = no_features(places.len(), figures)?;
+        for value in self.cache.iter_mut().flatten() {
+            *value = rows::kept::<f32>(value, places)?;
+        }
+        Ok(())
+    }
+}
+
+/// One frame of nothing for each of `rows` utterances.
+fn no_features(rows: usize, figures: i64) -> ort::Result<DynValue> {
+    let nothing = vec![0.0_f32; rows * figures as usize];
+    Ok(Tensor::from_array(([rows as i64, 1, figures], nothing))?.into_dyn())
 }
 
 fn unusable(backend: &str, file: &Path, reason: impl std::fmt::Display) -> BuildError {

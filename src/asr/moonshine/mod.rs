@@ -18,6 +18,7 @@ use decoder::{Decoder, VOCABULARY};
 use tokenizer::Tokenizer;
 
 mod decoder;
+mod rows;
 mod tokenizer;
 
 const NAME: &str = "asr.moonshine";
@@ -27,6 +28,9 @@ const FETCHED: &str = "tiny";
 
 /// Shorter audio is filled up with silence to this, in samples: 250 ms.
 const SAMPLES_MIN: usize = 4_000;
+
+/// Most finals decoded together; beyond eight or so there is nothing to gain.
+const TOGETHER_MAX: usize = 16;
 
 /// See the module's documentation.
 pub(super) struct Moonshine;
@@ -42,11 +46,13 @@ struct Settings {
     threads: usize,
     /// What the networks run on.
     provider: Provider,
+    /// Finals that wait are decoded together, at most as many at a time.
+    together: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { model: FETCHED.to_owned(), threads: 1, provider: Provider::Cpu }
+        Self { model: FETCHED.to_owned(), threads: 1, provider: Provider::Cpu, together: 6 }
     }
 }
 
@@ -64,8 +70,15 @@ impl Backend for Moonshine {
     }
 
     fn build(&self, table: &toml::Table, models: &[PathBuf]) -> Result<Engine, BuildError> {
-        let Settings { model, threads, provider } = settings(NAME, table)?;
+        let Settings { model, threads, provider, together } = settings(NAME, table)?;
         let running = Running::of(NAME, threads, provider)?;
+        if !(1..=TOGETHER_MAX).contains(&together) {
+            return Err(BuildError::new(
+                NAME,
+                format!("together = {together}"),
+                format!("expected 1 (each final alone) to {TOGETHER_MAX}"),
+            ));
+        }
         let Some(fetched) = models.first() else {
             return Err(BuildError::new(NAME, "its model is not here", "fetch it with `sidetone models fetch`"));
         };
@@ -88,7 +101,7 @@ impl Backend for Moonshine {
         let (tokenizer, library) = (Arc::new(tokenizer), fetched.join(onnx::LIBRARY));
         local::engine(NAME, move || {
             let decoder = Decoder::open(NAME, &library, &folder, running)?;
-            Ok(Session { decoder, tokenizer: Arc::clone(&tokenizer) })
+            Ok(Session { decoder, together, tokenizer: Arc::clone(&tokenizer) })
         })
     }
 }
@@ -96,12 +109,29 @@ impl Backend for Moonshine {
 /// One thread's networks.
 struct Session {
     decoder: Decoder,
+    together: usize,
     tokenizer: Arc<Tokenizer>,
 }
 
 impl Network for Session {
     fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard> {
-        self.decoder.hear(&at_least_min(samples))
+        let mut all = Heard::default();
+        self.decoder.hear(&[&at_least_min(samples)], &mut |_, heard| all = heard)?;
+        Ok(all)
+    }
+
+    fn together(&self) -> usize {
+        self.together
+    }
+
+    fn hear_together(
+        &mut self,
+        utterances: &[&[f32]],
+        heard: &mut dyn FnMut(usize, &Heard, String),
+    ) -> ort::Result<()> {
+        let filled: Vec<_> = utterances.iter().map(|samples| at_least_min(samples)).collect();
+        let filled: Vec<_> = filled.iter().map(|samples| &**samples).collect();
+        self.decoder.hear(&filled, &mut |row, one| heard(row, &one, self.tokenizer.text(&one.tokens)))
     }
 
     fn text(&self, tokens: &[u32]) -> String {

@@ -11,6 +11,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 
 use super::dialogue::Dialogue;
 use super::http;
+use crate::tls;
 use crate::types::Fault;
 
 /// Longest wait for a vendor's answer to our farewell.
@@ -44,6 +45,7 @@ pub(super) fn of(error: &WsError) -> Fault {
         WsError::Utf8(_) => Fault::Garbage("text that is not UTF-8"),
         WsError::Protocol(_) => Fault::Disconnected,
         WsError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Fault::Disconnected,
+        error if tls::is_distrust(error) => Fault::Untrusted,
         WsError::Io(_) | WsError::Tls(_) | WsError::Url(UrlError::UnableToConnect(_)) => Fault::Unreachable,
         _ => Fault::Disconnected,
     }

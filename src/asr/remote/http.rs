@@ -8,6 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
 use crate::http::BodyError;
+use crate::tls;
 use crate::types::{BuildError, Fault};
 
 /// Longest wait for a connection.
@@ -54,7 +55,9 @@ pub(in crate::asr) fn status(status: u16, headers: &HeaderMap) -> Result<(), Fau
 
 /// What an error of the client means; its own words might quote the address.
 pub(in crate::asr) fn fault(error: &reqwest::Error) -> Fault {
-    if error.is_connect() {
+    if tls::is_distrust(error) {
+        Fault::Untrusted
+    } else if error.is_connect() {
         Fault::Unreachable
     } else if error.is_timeout() {
         Fault::Timeout

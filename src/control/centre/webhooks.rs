@@ -19,9 +19,9 @@ use crate::vonage::wire::Map;
 
 impl Centre {
     /// Answers a call from memory. The same leg always gets the same answer, so that a
-    /// repetition has no second effect. `room` says whether we can listen to one more
-    /// call: without, the caller is served all the same.
-    pub fn answer(&mut self, now: Now, answer: &Answer, room: bool) -> Bytes {
+    /// repetition has no second effect. `room` is asked, once for a call, whether we can listen
+    /// to it: where not, the caller is served all the same.
+    pub fn answer(&mut self, now: Now, answer: &Answer, room: impl FnOnce(&ConversationId) -> bool) -> Bytes {
         let leg = answer.leg();
         let known = leg.as_ref().and_then(|leg| self.legs.get(leg)).cloned();
         let named = known.or_else(|| answer.conversation()).or_else(|| own_id(leg.as_ref()));
@@ -44,7 +44,14 @@ impl Centre {
         reply
     }
 
-    fn answer_new(&mut self, now: Now, call: &mut Call, leg: Option<&LegId>, answer: &Answer, room: bool) -> Ncco {
+    fn answer_new(
+        &mut self,
+        now: Now,
+        call: &mut Call,
+        leg: Option<&LegId>,
+        answer: &Answer,
+        room: impl FnOnce(&ConversationId) -> bool,
+    ) -> Ncco {
         let (called, caller) = (answer.called(), answer.caller());
         let settings = Arc::clone(&self.settings);
         let numbers = (called.as_ref().map(|to| to.0.as_str()), caller.as_ref().map(|from| from.0.as_str()));
@@ -69,7 +76,7 @@ impl Centre {
         let started = call.start(now, now.wall, custom(answer));
         self.out.extend(started.map(super::Output::Emit));
         let Some(flow) = chosen else { return plan::fallback(&settings.flows) };
-        if !room {
+        if !room(&call.id) {
             return self.answer_unheard(now, call, flow, leg);
         }
         if let (Target::Socket, Some(leg)) = (&flow.target, leg) {

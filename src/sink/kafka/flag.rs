@@ -1,5 +1,5 @@
-//! Whether there may be something behind a lock: several threads come by for every event,
-//! and almost always there is nothing. A look costs less than a lock, or than a change.
+//! Whether there may be something behind a lock: it is asked for every event, and almost
+//! always there is nothing. A look costs less than a lock, or than a change.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
