@@ -17,6 +17,8 @@
 
 use std::time::Duration;
 
+use sidetone::load::process;
+
 use self::child::{Child, Cores};
 use self::server::Kind;
 
@@ -58,18 +60,18 @@ fn main() {
         println!("answer needs two cores: one for the server, one for the driver");
         return;
     };
-    println!("{rate} answers and as many events a second for {seconds} s, {rounds} rounds; load {}", child::load());
+    println!("{rate} answers and as many events a second for {seconds} s, {rounds} rounds; load {}", process::load());
     let mut visits = Vec::new();
     for round in 1..=rounds {
         for kind in Kind::ALL {
             eprintln!("round {round}: {}", kind.name());
-            visits.push(visit(kind, rate, rate * seconds, cores));
+            visits.push(visit(kind, rate, rate * seconds, &cores));
         }
     }
     report(&visits);
 }
 
-fn visit(kind: Kind, rate: usize, answers: usize, cores: Cores) -> Visit {
+fn visit(kind: Kind, rate: usize, answers: usize, cores: &Cores) -> Visit {
     let child = Child::start(kind.name(), cores);
     driver::play(&child.address, webhooks::calls("warm", WARM_UP, rate, &child.address));
     let sent = webhooks::calls("call", answers, rate, &child.address);

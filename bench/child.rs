@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{ChildStdin, Command, Stdio};
 use std::{env, fs};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use sidetone::load::process;
 
 /// First argument of a child.
 const ROLE: &str = "serve";
@@ -28,24 +28,17 @@ pub(crate) fn serve<T>(start: impl Future<Output = (SocketAddr, T)>) {
 }
 
 /// The child's core and ours.
-pub(crate) type Cores = (usize, usize);
+#[derive(Clone)]
+pub(crate) struct Cores {
+    theirs: process::Cores,
+    ours: process::Cores,
+}
 
 /// The first two cores that this process may use.
 pub(crate) fn two_cores() -> Option<Cores> {
-    let allowed = sched_getaffinity(None).unwrap();
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-    Some((cores.next()?, cores.next()?))
-}
-
-fn pin(core: usize) {
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).unwrap();
-}
-
-/// Load averages, to judge how quiet the machine is.
-pub(crate) fn load() -> String {
-    fs::read_to_string("/proc/loadavg").unwrap().split(' ').take(3).collect::<Vec<_>>().join(" ")
+    let (theirs, others) = process::Cores::allowed().unwrap().divided()?;
+    let ours = others.divided().map_or(others, |(second, _)| second);
+    Some(Cores { theirs, ours })
 }
 
 /// Microseconds of processor time.
@@ -78,16 +71,16 @@ pub(crate) struct Child {
 impl Child {
     /// Starts this very program on its own core, to [`serve`] what [`role`] tells it, and
     /// keeps to the other.
-    pub(crate) fn start(role: &str, (theirs, ours): Cores) -> Self {
+    pub(crate) fn start(role: &str, cores: &Cores) -> Self {
         // A child inherits the core of the thread that starts it.
-        pin(theirs);
+        cores.theirs.pin().unwrap();
         let mut process = Command::new(env::current_exe().unwrap())
             .args([ROLE, role])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        pin(ours);
+        cores.ours.pin().unwrap();
         let mut address = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
         let stdin = process.stdin.take().unwrap();
@@ -96,9 +89,7 @@ impl Child {
 
     /// Resident set now, in KiB.
     pub(crate) fn rss_kib(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        process::usage(self.process.id()).unwrap().rss_kib as f64
     }
 
     /// Processor time so far. The total of each thread is exact (`schedstat`); its

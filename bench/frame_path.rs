@@ -155,6 +155,7 @@ fn answer(segment: &Segment) -> Reply {
         sentiment: None,
         asr: "none",
         scorer: None,
+        overheard: false,
         queued: Duration::ZERO,
         decoded: Duration::ZERO,
     }

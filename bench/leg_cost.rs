@@ -14,15 +14,19 @@
 
 use std::time::Duration;
 
+use sidetone::load::frame::Messages;
+use sidetone::load::process;
+use sidetone::types::Rate;
+
 use self::child::{Child, Cpu};
 use self::driver::Driver;
 use self::figures::spread;
 use self::server::Kind;
-use sidetone::types::Rate;
 
 #[path = "child.rs"]
 mod child;
 #[path = "demo_audio.rs"]
+#[allow(dead_code, reason = "other benches use the rest")]
 mod demo_audio;
 #[path = "leg_cost/driver.rs"]
 mod driver;
@@ -36,12 +40,17 @@ const RATE: Rate = Rate::Hz16000;
 /// Played before each measured stretch, so that nothing is paid for the first time.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// A call of the soak.
+const SHORT: Duration = Duration::from_millis(600);
+
 /// Between connecting and looking at the memory.
 const SETTLE: Duration = Duration::from_millis(700);
 
 /// How much is measured.
 struct Size {
     legs: usize,
+    /// Of so many legs one sends, in turn.
+    in_turn: usize,
     rounds: usize,
     silence: Duration,
     speech: Duration,
@@ -76,10 +85,11 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)?.parse().ok());
     let long = args.iter().any(|arg| arg == "--long");
-    let (legs, rounds, seconds) = if long { (600, 5, 15) } else { (200, 3, 5) };
+    let (legs, rounds, seconds) = if long { (600, 5, 15) } else { (200, 5, 5) };
     let speech = Duration::from_secs(option("--seconds").unwrap_or(seconds));
     let size = Size {
         legs: option("--legs").unwrap_or(legs as u64) as usize,
+        in_turn: option("--in-turn").unwrap_or(1) as usize,
         rounds: option("--rounds").unwrap_or(rounds) as usize,
         silence: speech / 2,
         speech,
@@ -88,42 +98,63 @@ fn main() {
         println!("leg_cost needs two cores: one for the server, one for the driver");
         return;
     };
+    process::allow_sockets(size.legs).unwrap();
     println!(
-        "{} legs at {RATE}, 50 frames/s each, {} rounds of {:?} silence and {:?} demo call; load {}",
+        "{} legs at {RATE}, 50 frames/s each, one in {} at a time, {} rounds of {:?} silence and {:?} demo call; load {}",
         size.legs,
+        size.in_turn,
         size.rounds,
         size.silence,
         size.speech,
-        child::load()
+        process::load()
     );
+    if let Some(calls) = option("--soak") {
+        return soak(calls as usize, &size, &cores);
+    }
     let mut visits = Vec::new();
     for round in 1..=size.rounds {
         for kind in Kind::ALL {
             eprintln!("round {round}: {}", kind.name());
-            visits.push(visit(kind, &size, cores));
+            visits.push(visit(kind, &size, &cores));
         }
     }
     report(&size, &visits);
 }
 
-fn visit(kind: Kind, size: &Size, cores: child::Cores) -> Visit {
+fn visit(kind: Kind, size: &Size, cores: &child::Cores) -> Visit {
     let child = Child::start(kind.name(), cores);
     let empty = child.rss_kib();
     let per_leg = || (child.rss_kib() - empty) / size.legs as f64;
-    let mut driver = Driver::connect(&child.address, size.legs);
+    let mut driver = Driver::connect(&child.address, 0..size.legs);
     std::thread::sleep(SETTLE);
     let connected = per_leg();
-    let silence = stretch(&mut driver, &child, driver::silence(), size.silence);
+    let silence = stretch(&mut driver, &child, &driver::silence(), size.silence, size.in_turn);
     let silent = per_leg();
-    let speech = stretch(&mut driver, &child, driver::demo_call(), size.speech);
+    let speech = stretch(&mut driver, &child, &driver::demo_call(), size.speech, size.in_turn);
     let talking = per_leg();
     Visit { kind, silence, speech, memory: [connected, silent, talking] }
 }
 
-fn stretch(driver: &mut Driver, child: &Child, frames: Vec<driver::Frame>, length: Duration) -> Stretch {
-    driver.play(&frames, WARM_UP);
+/// Short calls one after the other, as many at a time as there are legs: does memory grow?
+fn soak(calls: usize, size: &Size, cores: &child::Cores) {
+    let child = Child::start(Kind::Cascade.name(), cores);
+    let audio = driver::demo_call();
+    println!("\ncalls of {SHORT:?}: resident set, KiB");
+    for first in (0..calls).step_by(size.legs) {
+        if first % (calls / 10).next_multiple_of(size.legs) == 0 {
+            println!("  after {first:>6}: {:>7.0}", child.rss_kib());
+        }
+        let mut driver = Driver::connect(&child.address, first..first + size.legs);
+        driver.play(&audio, SHORT, 1);
+        driver.hang_up();
+    }
+    println!("  after {calls:>6}: {:>7.0}", child.rss_kib());
+}
+
+fn stretch(driver: &mut Driver, child: &Child, audio: &Messages, length: Duration, in_turn: usize) -> Stretch {
+    driver.play(audio, WARM_UP, in_turn);
     let before = child.cpu();
-    let played = driver.play(&frames, length);
+    let played = driver.play(audio, length, in_turn);
     let after = child.cpu();
     let each = |total: f64| total / played.frames as f64;
     Stretch {
@@ -169,4 +200,21 @@ fn report(size: &Size, visits: &[Visit]) {
         };
         println!("  {:<16} {:>10.1}  {:>10.1}  {:>16.1}", kind.name(), of(0), of(1), of(2));
     }
+    tell(visits);
+}
+
+/// The table of all benches has the demo call's cost, and the default detector's memory.
+fn tell(visits: &[Visit]) {
+    let median = |kind: Kind, figure: fn(&Visit) -> f64| {
+        spread(visits.iter().filter(|visit| visit.kind == kind).map(figure).collect()).1
+    };
+    let cost = |kind: Kind| median(kind, |visit| visit.speech.cpu.total());
+    for (name, kind) in
+        [("bare", Kind::Bare), ("webrtc", Kind::Webrtc), ("neural", Kind::Neural), ("cascade", Kind::Cascade)]
+    {
+        figures::tell(&format!("leg_cost.{name}"), cost(kind), 1);
+        figures::tell(&format!("leg_cost.{name}.ratio"), cost(kind) / cost(Kind::Bare), 2);
+    }
+    figures::tell("leg_cost.idle", median(Kind::Cascade, |visit| visit.memory[0]), 1);
+    figures::tell("leg_cost.silent", median(Kind::Cascade, |visit| visit.memory[1]), 1);
 }

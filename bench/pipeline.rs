@@ -161,7 +161,7 @@ fn whole(config: &Config, engines: &Engines, parties: &[Vec<i16>], expected: usi
             let (replies_in, replies) = mpsc::channel(ahead + 1);
             let redaction = pool.redaction(&ConversationId::parse("bench").unwrap(), RedactionTerms::default());
             Leg::new(config, &buffers, replies).play(samples, ahead, |segment| {
-                pool.submit(segment, &redaction, &replies_in).unwrap();
+                pool.submit(segment, &redaction, None, &replies_in).unwrap();
                 submitted += 1;
             });
         }

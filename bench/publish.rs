@@ -89,6 +89,7 @@ fn final_(segment: u64) -> Body {
         language: "en".into(),
         asr: "moonshine".into(),
         sentiment: None,
+        sentiment_fault: None,
         level_dbfs: -24.5,
         timing: Timing { endpoint_ms: 0.0, queue_ms: 0.0, decode_ms: 0.0, total_ms: 0.0 },
     })

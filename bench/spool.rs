@@ -146,6 +146,7 @@ fn event(origin: &Arc<Origin>, seq: u64) -> Event {
             weights: Weights { negative: 0.25, neutral: 0.75, positive: 0.0 },
             backend: "lexicon".to_owned(),
         }),
+        sentiment_fault: None,
         level_dbfs: -22.5,
         timing: Timing { endpoint_ms: 500.0, queue_ms: 0.5, decode_ms: 60.0, total_ms: 560.5 },
     });

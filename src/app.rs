@@ -16,14 +16,13 @@ use uuid::Uuid;
 use crate::call::BackendNames;
 use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
 use crate::control::{self, MediaPass};
-use crate::inference::{self, BufferPool, Engines, Pool, Quick, Readiness};
+use crate::inference::{self, BufferPool, Engines, Pool, Quick, Readiness, Scorer, ShadowPlan};
 use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
-use crate::sentiment::Scorer;
-use crate::server::api::{Guard, Peer};
+use crate::server::api::Guard;
 use crate::server::{
     Admission, BadMediaAuth, Clips, Clock, Controller, ControllerParts, Door, Gateway, Impatient, LegObserver, Legs,
-    MediaAuth, Recordings, Transcripts, VoiceApi, Ways, can_write, router,
+    MediaAuth, Peer, Recordings, Transcripts, VoiceApi, Ways, can_write, router,
 };
 use crate::sink::Sink;
 use crate::sink::{file::JsonLines, kafka::Kafka};
@@ -79,6 +78,9 @@ pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
     for backend in config.asr.used() {
         names.extend(asr::find(backend)?.models(&config.asr.table(backend)));
     }
+    if let Some(shadow) = config.asr.shadow.name() {
+        names.extend(asr::find(shadow)?.models(&config.asr.shadow_table()));
+    }
     names.extend(vad::find(&config.vad.backend)?.models(&config.vad.table(&config.vad.backend)));
     if config.sentiment.backend != "none" {
         names.extend(sentiment::find(&config.sentiment.backend)?.models());
@@ -105,8 +107,8 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
         return Err(BuildError::new("asr.quick", problem, "set asr.backend to such a one, or asr.quick to \"\"").into());
     }
     let fail_over = config.asr.fail_over(Duration::from_millis(config.call.reply_timeout_ms));
-    let scorer = scorer(config)?;
-    Ok(Engines { asr_name, asr, fall_back, quick, fail_over, scorer, redaction: config.redaction.policy() })
+    let (scorer, shadow) = (scorer(config)?, shadow(config)?);
+    Ok(Engines { asr_name, asr, fall_back, quick, fail_over, scorer, shadow, redaction: config.redaction.policy() })
 }
 
 fn quick(config: &Config, name: &str) -> Result<Quick, StartError> {
@@ -124,27 +126,45 @@ fn quick(config: &Config, name: &str) -> Result<Quick, StartError> {
 /// # Errors
 /// As [`engines`].
 pub fn transcriber(config: &Config, name: &str) -> Result<(&'static str, asr::Engine), StartError> {
-    let backend = asr::find(name)?;
-    let table = config.asr.table(name);
-    let models = folders(config, &backend.models(&table))?;
-    Ok((backend.name(), backend.build(&table, &models)?))
+    built(config, name, &config.asr.table(name))
 }
 
-/// A scorer and its name.
-pub type NamedScorer = (&'static str, Arc<dyn Scorer>);
+fn built(config: &Config, name: &str, table: &toml::Table) -> Result<(&'static str, asr::Engine), StartError> {
+    let backend = asr::find(name)?;
+    let models = folders(config, &backend.models(table))?;
+    Ok((backend.name(), backend.build(table, &models)?))
+}
+
+/// The second transcriber that a configuration names, if any, loaded but not yet warm.
+///
+/// # Errors
+/// As [`engines`].
+pub fn shadow(config: &Config) -> Result<Option<ShadowPlan>, StartError> {
+    let Some(name) = config.asr.shadow.name() else { return Ok(None) };
+    let (name, engine) = built(config, name, &config.asr.shadow_table())?;
+    Ok(Some(ShadowPlan {
+        name,
+        engine,
+        share: config.asr.shadow.share,
+        waiting_max: config.asr.shadow.waiting_max,
+        timeout: Duration::from_millis(config.asr.attempt_timeout_ms),
+        patience: config.asr.breaker.patience(),
+    }))
+}
 
 /// The scorer that a configuration names; none for `none`.
 ///
 /// # Errors
 /// The backend, key or model file that is wrong, and the remedy.
-pub fn scorer(config: &Config) -> Result<Option<NamedScorer>, StartError> {
+pub fn scorer(config: &Config) -> Result<Option<Scorer>, StartError> {
     let name = config.sentiment.backend.as_str();
     if name == "none" {
         return Ok(None);
     }
     let backend = sentiment::find(name)?;
     let models = folders(config, backend.models())?;
-    Ok(Some((backend.name(), backend.build(&config.sentiment.table(name), &models)?)))
+    let engine = backend.build(&config.sentiment.table(name), &models)?;
+    Ok(Some(Scorer { name: backend.name(), engine, patience: config.sentiment.breaker.patience() }))
 }
 
 /// The folders of models that are here, in the order of `names`.
@@ -184,6 +204,7 @@ pub fn pool(config: &Config, engines: &Engines, buffers: &Arc<BufferPool>) -> Re
     let limits = inference::Limits {
         audio_max_s: config.inference.queue_audio_max_s,
         partials_max: config.inference.queue_partials_max,
+        scores_audio_max_s: config.inference.queue_scores_audio_max_s,
     };
     Pool::start(engines, config.inference_threads(), limits, Arc::clone(buffers)).map_err(StartError::Thread)
 }
@@ -387,7 +408,7 @@ impl App {
         let backends = BackendNames {
             vad: vad_name,
             asr: engines.asr_name,
-            sentiment: engines.scorer.as_ref().map(|(name, _)| *name),
+            sentiment: engines.scorer.as_ref().map(|scorer| scorer.name),
         };
         let address = config.server.listen;
         let listen = |problem| StartError::Listen { address, problem };

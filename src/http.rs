@@ -1,8 +1,19 @@
-//! Bodies of HTTP answers, whoever gives them, read no further than a bound.
+//! Answers over HTTP, whoever gives them: read no further than a bound, and what is wrong with
+//! them by its name.
 //!
-//! Below every module that asks somebody else over HTTP; looks at nobody.
+//! Below every module that asks somebody else over HTTP; looks at `tls` and
+//! [`types`](crate::types) only.
+
+use std::time::Duration;
 
 use reqwest::Response;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::tls;
+use crate::types::Fault;
+
+/// Longest pause that a backend may ask of us.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// Why there is no body.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +42,50 @@ pub async fn body(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, B
         body.extend_from_slice(&part);
     }
     Ok(body)
+}
+
+/// The body of a backend's answer, where its status says that it is one.
+///
+/// # Errors
+/// What is wrong with the answer, as of [`status`] and [`fault`], or [`Fault::Oversized`].
+pub async fn answer(response: Response, bytes_max: usize) -> Result<Vec<u8>, Fault> {
+    status(response.status().as_u16(), response.headers())?;
+    body(response, bytes_max).await.map_err(|error| match error {
+        BodyError::TooLong => Fault::Oversized,
+        BodyError::Broken(error) => fault(&error),
+    })
+}
+
+/// Whether a backend's status is success.
+///
+/// # Errors
+/// What another one means.
+pub fn status(status: u16, headers: &HeaderMap) -> Result<(), Fault> {
+    match status {
+        200..=299 => Ok(()),
+        401 | 403 => Err(Fault::Unauthorised),
+        429 | 503 => {
+            // A date is allowed here too; then the breaker's own cool-down serves.
+            let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let retry_after = seconds.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+            match (status, retry_after) {
+                (503, None) => Err(Fault::Refused(503)),
+                _ => Err(Fault::Limited { retry_after }),
+            }
+        }
+        other => Err(Fault::Refused(other)),
+    }
+}
+
+/// What an error of the client means; its own words might quote the address.
+#[must_use]
+pub fn fault(error: &reqwest::Error) -> Fault {
+    match () {
+        () if tls::is_distrust(error) => Fault::Untrusted,
+        () if error.is_connect() => Fault::Unreachable,
+        () if error.is_timeout() => Fault::Timeout,
+        () => Fault::Disconnected,
+    }
 }
 
 #[cfg(test)]

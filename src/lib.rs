@@ -34,7 +34,7 @@
 //!                              │ Segment (a pointer move)
 //!                              ▼
 //!                            inference        OS threads: level → asr → redact → sentiment
-//!                              │ Reply
+//!                              │ Reply        (what is remote: tasks); then, perhaps, a shadow
 //!                              ▼
 //!                            call::Call       speech order, numbers, events
 //!                              │ Event
@@ -53,7 +53,7 @@
 //! `types ← audio ← call → vad (trait), event, redact`; `types ← vonage ← control → event, redact`; a
 //! backend in [`vad`], [`asr`], [`sentiment`] or [`sink`] sees [`types`], [`onnx`] and its
 //! own third-party crate, and another backend only through its family's list;
-//! [`inference`] sees the traits of asr and sentiment; [`server`] sees call, control,
+//! [`inference`] sees the traits of asr and sentiment, and [`eval`] to compare two of them; [`server`] sees call, control,
 //! inference, publish; [`app`] sees all; `main → cli → app`. `tests/tidy.rs` enforces it.
 //!
 //! Pure, that is without task, socket, clock, lock, channel or random number:

@@ -1,13 +1,14 @@
-//! The other end: every leg's frames from one thread, as cheaply as can be.
-//!
-//! Frames are masked once, before the start; sending one is a single `write`.
+//! The other end: every leg's frames from one thread, as cheaply as can be; and a ping to
+//! each, to see how far behind the server is.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use sidetone::call::wire;
+use sidetone::load::frame::{Messages, Opcode, masked};
 
 use super::{RATE, demo_audio};
 
@@ -17,36 +18,17 @@ const FRAME: Duration = Duration::from_millis(20);
 /// most senders, and not so fine that it is all wake-ups.
 const GRID: Duration = Duration::from_millis(1);
 
-/// Any key will do; an all-zero one might be special to somebody.
-const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
-
-/// One masked WebSocket message, ready to send.
-pub(crate) type Frame = Vec<u8>;
+/// A leg that does not send all the time sends for so many frames: one second.
+const SPURT: usize = 50;
 
 /// One second of digital silence.
-pub(crate) fn silence() -> Vec<Frame> {
-    vec![message(0x82, &vec![0; RATE.frame_bytes()]); 50]
+pub(crate) fn silence() -> Messages {
+    Messages::of(&vec![0; RATE.hz() as usize], RATE.frame_samples())
 }
 
 /// The demo call, one party after the other.
-pub(crate) fn demo_call() -> Vec<Frame> {
-    let bytes = demo_audio::bytes(&demo_audio::parties(RATE).concat());
-    bytes.chunks_exact(RATE.frame_bytes()).map(|frame| message(0x82, frame)).collect()
-}
-
-/// RFC 6455 section 5.2, final and masked; `head` is its first byte.
-fn message(head: u8, payload: &[u8]) -> Frame {
-    let mut message = vec![head];
-    match u8::try_from(payload.len()) {
-        Ok(short @ 0..=125) => message.push(0x80 | short),
-        _ => {
-            message.push(0x80 | 126);
-            message.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-        }
-    }
-    message.extend(MASK);
-    message.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    message
+pub(crate) fn demo_call() -> Messages {
+    Messages::of(&demo_audio::parties(RATE).concat(), RATE.frame_samples())
 }
 
 /// What was sent.
@@ -62,9 +44,9 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Connects `legs` legs and says hello on each.
-    pub(crate) fn connect(address: &str, legs: usize) -> Self {
-        let hello = message(0x81, wire::connected(RATE, &serde_json::Map::new()).as_bytes());
+    /// Connects legs of these numbers and says hello on each.
+    pub(crate) fn connect(address: &str, legs: Range<usize>) -> Self {
+        let hello = masked(Opcode::Text, wire::connected(RATE, &serde_json::Map::new()).as_bytes());
         let leg = |n: usize| {
             let mut socket = TcpStream::connect(address).unwrap();
             socket.set_nodelay(true).unwrap();
@@ -83,34 +65,48 @@ impl Driver {
             socket.write_all(&hello).unwrap();
             socket
         };
-        Self { legs: (0..legs).map(leg).collect() }
+        Self { legs: legs.map(leg).collect() }
     }
 
-    /// Plays `frames` on every leg at pace for `length`, over and over. Legs are evenly
-    /// spread over the 20 ms, and each begins elsewhere in the audio.
-    pub(crate) fn play(&mut self, frames: &[Frame], length: Duration) -> Played {
+    /// Plays `audio` on every leg at pace for `length`, over and over. Legs are evenly
+    /// spread over the 20 ms, and each begins elsewhere in the audio. At any time one leg
+    /// `in_turn` sends: each for a second, and then nothing while the others do.
+    pub(crate) fn play(&mut self, audio: &Messages, length: Duration, in_turn: usize) -> Played {
         let legs = self.legs.len();
         let rounds = (length.as_nanos() / FRAME.as_nanos()) as usize;
         let start = Instant::now();
-        let mut late = 0;
+        let mut played = Played { frames: 0, late: 0 };
         for n in 0..rounds * legs {
             let (round, leg) = (n / legs, n % legs);
+            if ((round + leg) / SPURT + leg) % in_turn != 0 {
+                continue;
+            }
             let due = FRAME.mul_f64(n as f64 / legs as f64);
             let passed = start.elapsed();
             if passed < due {
                 sleep((due - passed).max(GRID));
             }
-            late += u64::from(start.elapsed() > due + FRAME);
-            let at = (leg * frames.len() / legs + round) % frames.len();
-            self.legs[leg].write_all(&frames[at]).unwrap();
+            let at = (leg * audio.count() / legs + round) % audio.count();
+            self.legs[leg].write_all(audio.get(at as u32)).unwrap();
+            played.frames += 1;
+            played.late += u64::from(start.elapsed() > due + FRAME);
         }
         sleep((start + length).saturating_duration_since(Instant::now()));
-        Played { frames: (rounds * legs) as u64, late }
+        played
+    }
+
+    /// Closes every leg, and waits until the server has done so too.
+    pub(crate) fn hang_up(mut self) {
+        let close = masked(Opcode::Close, &1000_u16.to_be_bytes());
+        self.legs.iter_mut().for_each(|socket| socket.write_all(&close).unwrap());
+        for socket in &mut self.legs {
+            socket.read_to_end(&mut Vec::new()).unwrap();
+        }
     }
 
     /// Sends a ping behind everything sent so far; how long the last answer took.
     pub(crate) fn ping(&mut self) -> Duration {
-        let ping = message(0x89, b"");
+        let ping = masked(Opcode::Ping, b"");
         let start = Instant::now();
         self.legs.iter_mut().for_each(|socket| socket.write_all(&ping).unwrap());
         for socket in &mut self.legs {

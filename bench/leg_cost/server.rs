@@ -65,7 +65,7 @@ async fn bare() -> SocketAddr {
 }
 
 async fn upgrade(upgrade: WebSocketUpgrade) -> Response {
-    // The buffers the gateway gives its legs.
+    // Small buffers, as the gateway gives its legs.
     upgrade.read_buffer_size(4_096).write_buffer_size(0).max_write_buffer_size(65_536).on_upgrade(forget)
 }
 
@@ -86,6 +86,8 @@ async fn gateway(detector: &str) -> (SocketAddr, Option<App>) {
     config.sentiment.backend = "none".to_owned();
     config.call.partial_interval_ms = 0;
     config.inference.threads = 1;
+    // Full after a few hundred calls, so that what grows in a soak is not what is kept on purpose.
+    config.control.transcripts_mib_max = 1;
     let metrics = telemetry::install().unwrap();
     let app = App::start(&config, Vec::new(), Some(metrics)).await.unwrap();
     app.warm().await.unwrap();

@@ -43,7 +43,7 @@ pub static BACKENDS: &[&dyn Backend] = &[
 ];
 
 /// Keys of `[asr]` that are not backends, so that no backend may be called so.
-pub const RESERVED: [&str; 9] = [
+pub const RESERVED: [&str; 12] = [
     "backend",
     "quick",
     "quick_above_s",
@@ -53,6 +53,9 @@ pub const RESERVED: [&str; 9] = [
     "attempts_max",
     "hedge_after_ms",
     "breaker",
+    "shadow",
+    "share",
+    "waiting_max",
 ];
 
 /// The entry of one transcriber in [`BACKENDS`].

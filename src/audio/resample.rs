@@ -1,18 +1,24 @@
-//! 8 or 24 kHz to the pipeline's 16 kHz, one 20 ms frame at a time (rubato, FFT).
+//! 8 or 24 kHz to the pipeline's 16 kHz, one 20 ms frame at a time: twice the rate by a
+//! filter of our own, all others by FFT (rubato).
 //!
-//! The filter delays its output by half a block: 10 ms. Times are published
-//! without correcting for it; the pre-roll is many times longer.
+//! The filters delay their output, by 3 and 10 ms. Times are published without correcting
+//! for it; the pre-roll is many times longer.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
+use super::double::Double;
 use crate::types::Rate;
 
 /// One leg's resampler. Allocates when made, never after.
 pub struct Resampler {
-    fft: Fft<f32>,
-    input: Vec<f32>,
+    way: Way,
     output: Vec<f32>,
+}
+
+enum Way {
+    Double(Double),
+    Fft { fft: Box<Fft<f32>>, input: Vec<f32> },
 }
 
 impl Resampler {
@@ -29,31 +35,59 @@ impl Resampler {
             return None;
         }
         let (input, output) = (from.frame_samples(), to.frame_samples());
-        let fft = Fft::new(from.hz() as usize, to.hz() as usize, input, 1, FixedSync::Both)
-            .expect("every rate divides into frames of 20 ms");
-        debug_assert_eq!((fft.input_frames_next(), fft.output_frames_next()), (input, output));
-        Some(Self { fft, input: vec![0.0; input], output: vec![0.0; output] })
+        let way = if output == 2 * input {
+            Way::Double(Double::new(input))
+        } else {
+            let fft = Fft::new(from.hz() as usize, to.hz() as usize, input, 1, FixedSync::Both)
+                .expect("every rate divides into frames of 20 ms");
+            debug_assert_eq!((fft.input_frames_next(), fft.output_frames_next()), (input, output));
+            Way::Fft { fft: Box::new(fft), input: vec![0.0; input] }
+        };
+        Some(Self { way, output: vec![0.0; output] })
+    }
+
+    /// Output samples by which the output is late.
+    fn delay(&self) -> usize {
+        match &self.way {
+            Way::Double(_) => Double::DELAY,
+            Way::Fft { fft, .. } => fft.output_delay(),
+        }
     }
 
     /// Resamples one frame, both sides full-scale 16-bit. From another rate to the
     /// pipeline's: `from` 160 or 480 samples, `to` 320.
     pub fn process(&mut self, from: &[i16], to: &mut [i16]) {
-        for (float, int) in self.input.iter_mut().zip(from) {
-            *float = f32::from(*int);
+        match &mut self.way {
+            Way::Double(double) => double.process(from, &mut self.output),
+            Way::Fft { fft, input } => {
+                for (float, int) in input.iter_mut().zip(from) {
+                    *float = f32::from(*int);
+                }
+                let samples = (input.len(), self.output.len());
+                let (Ok(input), Ok(mut output)) = (
+                    SequentialSlice::new(&*input, 1, samples.0),
+                    SequentialSlice::new_mut(&mut self.output, 1, samples.1),
+                ) else {
+                    unreachable!("both buffers were made for exactly these sizes");
+                };
+                fft.process_into_buffer(&input, &mut output, None).expect("both buffers hold exactly one block");
+            }
         }
-        let output_samples = self.output.len();
-        let (Ok(input), Ok(mut output)) = (
-            SequentialSlice::new(&self.input, 1, self.input.len()),
-            SequentialSlice::new_mut(&mut self.output, 1, output_samples),
-        ) else {
-            unreachable!("both buffers were made for exactly these sizes");
-        };
-        self.fft.process_into_buffer(&input, &mut output, None).expect("both buffers hold exactly one block");
         for (int, float) in to.iter_mut().zip(&self.output) {
-            // `as` saturates, which is what clipping is.
-            *int = float.round_ties_even() as i16;
+            *int = to_sample(*float);
         }
     }
+}
+
+/// The nearest sample, ties to even; what is too loud is clipped. For floats within ±2²¹.
+///
+/// Added to 1.5 · 2²³, a float has no room for a fraction, and its lowest bits are the whole
+/// number: a few additions, done for many samples at once. `round_ties_even` is a call for
+/// each, and a saturating `as` does one after the other.
+fn to_sample(float: f32) -> i16 {
+    const NO_FRACTION: f32 = 12_582_912.0;
+    let whole = (float + NO_FRACTION).to_bits() as i32 - NO_FRACTION.to_bits() as i32;
+    whole.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
 /// Converts a whole recording: 16-bit mono, its length kept to the sample, without the
@@ -62,7 +96,7 @@ impl Resampler {
 pub fn convert(samples: &[i16], from: Rate, to: Rate) -> Vec<i16> {
     let Some(mut resampler) = Resampler::between(from, to) else { return samples.to_vec() };
     let wanted = (samples.len() as u64 * u64::from(to.hz())).div_ceil(u64::from(from.hz())) as usize;
-    let delay = resampler.fft.output_delay();
+    let delay = resampler.delay();
     let (mut input, mut output) = (vec![0; from.frame_samples()], vec![0; to.frame_samples()]);
     let mut converted = Vec::with_capacity(wanted + delay + output.len());
     let mut blocks = samples.chunks(input.len());
@@ -99,6 +133,15 @@ mod tests {
             out.extend_from_slice(&frame);
         }
         out
+    }
+
+    #[test]
+    fn samples_are_the_nearest_and_clipped() {
+        for n in -300_000..=300_000 {
+            let float = n as f32 * 0.25;
+            assert_eq!(to_sample(float), float.round_ties_even() as i16, "{float}");
+        }
+        assert_eq!([to_sample(2e6), to_sample(-2e6)], [i16::MAX, i16::MIN]);
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub struct CallConfig {
     pub tail_timeout: Duration,
     /// A pause in arrival this long closes open speech and moves the media clock on.
     pub gap_timeout: Duration,
+    /// Longest that audio may wait before it is handed in, while nothing can come of it;
+    /// at most a quarter of `gap_timeout`.
+    pub batch: Duration,
     /// The peer is pinged after this long without a message.
     pub ping_after: Duration,
     /// The peer is given up after this long without a message.
@@ -107,6 +110,7 @@ impl Default for CallConfig {
             reply_timeout: Duration::from_secs(30),
             tail_timeout: Duration::from_secs(15),
             gap_timeout: Duration::from_millis(1_000),
+            batch: Duration::from_millis(200),
             ping_after: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
             pending_max: 32,

@@ -105,6 +105,19 @@ impl Endpointer {
         }
     }
 
+    /// Frames until a step may be more than [`Step::Quiet`] or [`Step::Speaking`], whatever
+    /// they hold; at least 1.
+    pub(super) fn frames_to_decide(&self) -> u32 {
+        let soonest = match self.state {
+            State::Quiet { evidence } => self.min_speech.saturating_sub(evidence),
+            State::Speaking { quiet, frames } => {
+                let long = self.hangover_long.saturating_sub(quiet).max(self.long.saturating_sub(frames));
+                self.hangover.saturating_sub(quiet).min(long).min(self.max.saturating_sub(frames))
+            }
+        };
+        soonest.max(1)
+    }
+
     /// Sets the length so far of the segment now open: after it was opened with its
     /// pre-roll, or after a cut.
     pub(super) fn set_open_frames(&mut self, length: u32) {
@@ -153,6 +166,26 @@ mod tests {
             Step::Cut => 'X',
         };
         scores.chars().map(step).collect()
+    }
+
+    #[test]
+    fn nothing_is_decided_sooner_than_was_told() {
+        let endpointer = Endpointer::new(&config());
+        assert_eq!(endpointer.frames_to_decide(), 3);
+        // All that six frames can be, over and over: for all lengths and all pauses.
+        for pattern in 0..64_u32 {
+            let mut endpointer = Endpointer::new(&config());
+            let mut undecided = endpointer.frames_to_decide();
+            for n in 0..120 {
+                let score = if pattern >> (n % 6) & 1 == 1 { 0.9 } else { 0.1 };
+                let step = endpointer.step(score);
+                undecided -= 1;
+                if !matches!(step, Step::Quiet | Step::Speaking { .. }) {
+                    assert_eq!(undecided, 0, "pattern {pattern:b}, frame {n}: {step:?}");
+                }
+                undecided = if undecided == 0 { endpointer.frames_to_decide() } else { undecided };
+            }
+        }
     }
 
     #[test]

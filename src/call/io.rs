@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::playback::{PlayRefused, Playback};
 use crate::event::Event;
-use crate::types::{ConversationId, KeyRule, LegId, Moment, PeerFault, Reply, Segment, Speaker, WallTime};
+use crate::types::{ConversationId, KeyRule, LegId, Moment, PeerFault, Reply, Segment, Shadow, Speaker, WallTime};
 use crate::vad;
 
 /// Something that happened to a leg.
@@ -21,6 +21,8 @@ pub enum Input<'a> {
     Alive,
     /// A transcriber's answer, a refusal included.
     Reply(Reply),
+    /// What a second transcriber heard in a segment. Never waited for.
+    Shadow(Shadow),
     /// Stop listening, as while a card number is read out. Frames count as paused.
     Pause {
         /// Why, in a word, for the event; at most [`REASON_LEN_MAX`] bytes of it are kept.

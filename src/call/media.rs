@@ -23,7 +23,7 @@ use super::endpointer::{Endpointer, Step};
 use super::reorder::{Answer, Pending};
 use super::segmenter::{Open, Segmenter};
 use super::trend::Trend;
-use super::{Call, Output};
+use super::{Call, Output, Phase};
 
 /// Samples in the largest incoming frame: 20 ms at 24 kHz.
 const INPUT_SAMPLES_MAX: usize = 480;
@@ -78,6 +78,22 @@ impl Media {
         self.segmenter.opened()
     }
 
+    /// When the newest voiced frame of `open` arrived: counted back from the newest frame, for
+    /// frames may be handed in together that came one after the other.
+    fn voiced_at(&self, open: &Open, now: Moment) -> Moment {
+        let since = MediaTime(self.position - open.voiced_until).ms();
+        Moment(self.last_audio_at.unwrap_or(now).0.saturating_sub(since * 1000))
+    }
+
+    /// Frames until something may come of one, whatever they hold; at least 1.
+    fn frames_to_decide(&self) -> u32 {
+        let decision = self.endpointer.frames_to_decide();
+        // One that is being decoded has to come first.
+        let due = self.segmenter.open.as_ref().and_then(|open| open.partial_due).filter(|_| self.partial.is_none());
+        let partial = due.map(|due| (due - self.position).div_ceil(FRAME_SAMPLES as u64).max(1));
+        partial.map_or(decision, |frames| decision.min(u32::try_from(frames).unwrap_or(u32::MAX)))
+    }
+
     /// Takes the input frame to the pipeline's rate and moves the clock on.
     fn resample(&mut self) {
         let input = &self.input[..self.input_len];
@@ -127,12 +143,12 @@ impl Call {
         let mut media =
             self.media.take().unwrap_or_else(|| Media::new(&self.config.endpointing, self.rate, (self.parts.vad)()));
         self.skip_gap(now, &mut media);
+        media.last_audio_at = Some(now);
         let mut rest = bytes;
         while media.framer.next_frame(&mut rest, &mut media.input[..media.input_len]) {
             let received = media.input_len as u64;
             self.on_frame(now, &mut media, received);
         }
-        media.last_audio_at = Some(now);
         self.media = Some(media);
     }
 
@@ -158,7 +174,7 @@ impl Call {
             Step::Speaking { voiced } => {
                 media.segmenter.extend(&media.frame, received);
                 if voiced {
-                    self.voiced(now, media);
+                    self.voiced(media);
                     self.ask_partial(now, media);
                 }
             }
@@ -168,9 +184,9 @@ impl Call {
             }
             Step::Cut => {
                 media.segmenter.extend(&media.frame, received);
-                self.voiced(now, media);
+                self.voiced(media);
                 if let Some(done) = media.segmenter.cut(self.parts.buffers.take()) {
-                    self.submit(now, done);
+                    self.submit(now, media, done);
                 }
                 if let Some(rest) = &media.segmenter.open {
                     media.endpointer.set_open_frames((rest.samples.len() / FRAME_SAMPLES) as u32);
@@ -179,11 +195,24 @@ impl Call {
         }
     }
 
+    /// How many frames may be handed in together: none before the last of them can make the
+    /// call say anything, whatever they hold. 1 or more.
+    #[must_use]
+    pub fn batch(&self) -> u32 {
+        // While paused, what arrives is to be told from what comes after at once; and what a
+        // platform says of a playback comes between frames.
+        let playing = self.player.as_ref().is_some_and(|player| player.deadline().is_some());
+        let may_wait = matches!(self.phase, Phase::Live) && !self.paused && !playing;
+        let Some(media) = self.media.as_ref().filter(|media| may_wait && !media.in_gap) else { return 1 };
+        let longest = self.config.batch.min(self.config.gap_timeout / 4).as_millis() as u64 / FRAME_MS;
+        media.frames_to_decide().min(longest as u32).max(1)
+    }
+
     fn open(&mut self, now: Moment, media: &mut Media) {
         let buffer = self.parts.buffers.take();
-        let interval = MediaTime::from_ms(self.config.partial_interval_ms).0;
-        let open = media.segmenter.open(buffer, media.position, now);
-        open.partial_due = open.start + interval;
+        let interval = self.partial_interval();
+        let open = media.segmenter.open(buffer, media.position);
+        open.partial_due = interval.map(|interval| open.start + interval);
         media.endpointer.set_open_frames((open.samples.len() / FRAME_SAMPLES) as u32);
         let started = SpeechStarted { segment: open.id.0, start_ms: self.start_ms() + open.start.ms() };
         self.tally.speech_ms += u64::from(media.endpointer.frames_to_open()) * FRAME_MS;
@@ -191,19 +220,23 @@ impl Call {
         self.on_barge_in(now);
     }
 
-    fn voiced(&mut self, now: Moment, media: &mut Media) {
+    fn voiced(&mut self, media: &mut Media) {
         self.tally.speech_ms += FRAME_MS;
         if let Some(open) = &mut media.segmenter.open {
-            open.voiced_at = now;
             open.voiced_until = media.position;
         }
     }
 
+    /// Samples of speech between two partials, if there are to be any.
+    fn partial_interval(&self) -> Option<u64> {
+        Some(MediaTime::from_ms(self.config.partial_interval_ms).0).filter(|interval| *interval > 0)
+    }
+
     /// Asks for the text so far, one request at a time.
     fn ask_partial(&mut self, now: Moment, media: &mut Media) {
-        let interval = MediaTime::from_ms(self.config.partial_interval_ms).0;
+        let interval = self.partial_interval();
         let Some(open) = &mut media.segmenter.open else { return };
-        if interval == 0 || media.position < open.partial_due {
+        if open.partial_due.is_none_or(|due| media.position < due) {
             return;
         }
         if let Some(asked) = &media.partial {
@@ -212,7 +245,7 @@ impl Call {
             }
             self.tally.partials_shed += 1;
         }
-        open.partial_due = media.position + interval;
+        open.partial_due = interval.map(|interval| media.position + interval);
         let deadline = now + self.config.reply_timeout;
         media.partial = Some(Partial { id: open.id, until: media.position, deadline });
         let mut samples = self.parts.buffers.take();
@@ -235,11 +268,11 @@ impl Call {
         let ended =
             SpeechEnded { segment: done.id.0, start_ms: base + done.start.ms(), end_ms: base + done.voiced_until.ms() };
         self.emit(now, Body::SpeechEnded(ended));
-        self.submit(now, done);
+        self.submit(now, media, done);
     }
 
     /// Sends a segment to a transcriber, or books it as overload.
-    fn submit(&mut self, now: Moment, done: Open) {
+    fn submit(&mut self, now: Moment, media: &Media, done: Open) {
         let power = level::power(&done.samples);
         self.tally.power_sum += f64::from(power) * done.samples.len() as f64;
         self.tally.power_samples += done.samples.len() as u64;
@@ -250,7 +283,7 @@ impl Call {
             end: done.end(),
             received: done.received,
             power,
-            voiced_at: done.voiced_at,
+            voiced_at: media.voiced_at(&done, now),
             cut_at: now,
             deadline: now + self.config.reply_timeout,
             answer: (!room).then_some(Answer::Dropped(DropReason::Overload)),
@@ -335,7 +368,7 @@ impl Call {
             self.on_frame(now, &mut media, samples as u64);
         }
         if media.resampler.is_some() && media.segmenter.open.is_some() {
-            // The resampler's filter still holds the last 10 ms.
+            // The resampler's filter still holds the last 3 or 10 ms.
             media.input.fill(0);
             media.resample();
             media.segmenter.extend(&media.frame, 0);
@@ -380,13 +413,19 @@ impl Call {
 
     /// Writes a segment's one terminal event.
     pub(super) fn conclude(&mut self, now: Moment, segment: &Pending, answer: Answer) {
+        let overheard = matches!(&answer, Answer::Reply(reply) if reply.overheard);
+        self.publish(now, segment, answer);
+        self.after_terminal(now, segment.id, overheard);
+    }
+
+    fn publish(&mut self, now: Moment, segment: &Pending, answer: Answer) {
         let (reason, fault) = match answer {
             Answer::Reply(reply) => match reply.outcome {
                 Ok(ref transcript) if !transcript.text.0.trim().is_empty() => {
                     let event = self.final_event(now, segment, transcript, &reply);
                     self.ledger.transcribed += segment.received;
                     self.tally.finals += 1;
-                    if let Some(sentiment) = &reply.sentiment {
+                    if let Some(Ok(sentiment)) = &reply.sentiment {
                         self.tally.trend.add(segment.start.ms(), segment.end.ms(), sentiment.compound);
                     }
                     self.tally.words += transcript.text.0.split_whitespace().count() as u64;
@@ -420,6 +459,7 @@ impl Call {
             let word_end = start_ms.saturating_add(word.end_ms).clamp(word_start, end_ms);
             TimedWord { text: word.text.0.clone(), start_ms: word_start, end_ms: word_end, confidence: word.confidence }
         });
+        let scored = reply.sentiment.as_ref().map(Result::as_ref);
         TranscriptFinal {
             segment: segment.id.0,
             start_ms,
@@ -430,7 +470,8 @@ impl Call {
             confidence: transcript.confidence,
             language: transcript.language.to_owned(),
             asr: reply.asr.to_owned(),
-            sentiment: reply.sentiment.map(|sentiment| score(&sentiment, reply.scorer)),
+            sentiment: scored.and_then(Result::ok).map(|sentiment| score(sentiment, reply.scorer)),
+            sentiment_fault: scored.and_then(Result::err).map(|fault| fault.as_str().to_owned()),
             level_dbfs: round1(level::dbfs(segment.power)),
             timing: Timing {
                 endpoint_ms: ms(segment.cut_at.since(segment.voiced_at)),

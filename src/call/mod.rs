@@ -35,6 +35,7 @@ mod media;
 mod playback;
 mod reorder;
 mod segmenter;
+mod shadow;
 mod speak;
 mod trend;
 pub mod wire;
@@ -55,6 +56,7 @@ pub use self::playback::{
     BadPlayback, LEAD_MAX, PLATFORM_QUEUE, PLAYBACK_ID_LEN_MAX, PLAYBACK_MAX, PlayRefused, Playback,
 };
 use self::reorder::{Answer, Reorder};
+use self::shadow::Shadows;
 use crate::event::body::{Characteristics, Dtmf, Hello, LegEnded, LegStarted};
 use crate::event::{Author, Body, Origin};
 use crate::redact::{Keys, MASKED_KEY};
@@ -91,6 +93,7 @@ pub struct Call {
     media: Option<Box<Media>>,
     ledger: Ledger,
     reorder: Reorder,
+    shadows: Shadows,
     tally: Tally,
     heard_at: Moment,
     pinged: bool,
@@ -119,6 +122,7 @@ impl Call {
             media: None,
             ledger: Ledger::default(),
             reorder: Reorder::new(config.pending_max),
+            shadows: Shadows::default(),
             tally: Tally::default(),
             heard_at: now,
             pinged: false,
@@ -175,6 +179,7 @@ impl Call {
             }
             Input::Alive => self.heard(now),
             Input::Reply(reply) => self.on_reply(now, reply),
+            Input::Shadow(shadow) => self.on_shadow(now, shadow),
             Input::Pause { reason } => self.on_capture(now, true, reason),
             Input::Resume { reason } => self.on_capture(now, false, reason),
             Input::Close => {

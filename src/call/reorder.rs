@@ -68,6 +68,11 @@ impl Reorder {
         }
     }
 
+    /// Whether a segment's terminal event is still to come.
+    pub(super) fn holds(&self, id: SegmentId) -> bool {
+        self.pending.iter().any(|pending| pending.id == id)
+    }
+
     /// Gives up every segment whose deadline has passed.
     pub(super) fn expire(&mut self, now: Moment) {
         for pending in self.pending.iter_mut().filter(|p| p.answer.is_none() && p.deadline <= now) {

@@ -3,7 +3,7 @@
 use crate::audio::level;
 use crate::audio::pre_roll::PreRoll;
 use crate::types::rate::{FRAME_SAMPLES, Frame};
-use crate::types::{MediaTime, Moment, SegmentId};
+use crate::types::{MediaTime, SegmentId};
 
 /// How far back from its end a segment may be cut, in frames: 2 s.
 const CUT_WINDOW: usize = 100;
@@ -16,12 +16,10 @@ pub(super) struct Open {
     pub(super) start: MediaTime,
     /// Incoming samples in it, in the ledger's unit.
     pub(super) received: u64,
-    /// Arrival of the newest voiced frame.
-    pub(super) voiced_at: Moment,
-    /// Its end.
+    /// End of the newest voiced frame.
     pub(super) voiced_until: MediaTime,
-    /// Where the next partial is due.
-    pub(super) partial_due: MediaTime,
+    /// Where the next partial is due, if one is.
+    pub(super) partial_due: Option<MediaTime>,
 }
 
 impl Open {
@@ -70,7 +68,7 @@ impl Segmenter {
     }
 
     /// Opens a segment with the pre-roll, whose newest frame ends at `now_at`.
-    pub(super) fn open(&mut self, mut samples: Vec<i16>, now_at: MediaTime, arrived: Moment) -> &mut Open {
+    pub(super) fn open(&mut self, mut samples: Vec<i16>, now_at: MediaTime) -> &mut Open {
         samples.clear();
         self.ring.drain_into(&mut samples);
         self.opened += 1;
@@ -79,9 +77,8 @@ impl Segmenter {
             start: MediaTime(now_at.0.saturating_sub(samples.len() as u64)),
             samples,
             received: std::mem::take(&mut self.ring_received),
-            voiced_at: arrived,
             voiced_until: now_at,
-            partial_due: now_at,
+            partial_due: None,
         })
     }
 
@@ -116,7 +113,6 @@ impl Segmenter {
             start: done.end(),
             samples: rest,
             received: rest_received,
-            voiced_at: done.voiced_at,
             voiced_until: done.voiced_until,
             partial_due: done.partial_due,
         });
@@ -148,7 +144,7 @@ mod tests {
         let mut segmenter = Segmenter::new(3, 160);
         let silent: Vec<_> = (1..=5).map(|n| segmenter.keep(&[n; FRAME_SAMPLES], 160)).collect();
         assert_eq!(silent, [0, 0, 0, 160, 160]);
-        let open = segmenter.open(Vec::new(), MediaTime(5 * 320), Moment(9));
+        let open = segmenter.open(Vec::new(), MediaTime(5 * 320));
         assert_eq!((open.start, open.received, open.samples[0], open.id), (MediaTime(2 * 320), 480, 3, SegmentId(1)));
         assert_eq!(segmenter.forget(), 0, "the pre-roll was handed over whole");
     }
@@ -156,7 +152,7 @@ mod tests {
     #[test]
     fn a_cut_falls_on_the_quietest_frame_and_loses_nothing() {
         let mut segmenter = Segmenter::new(1, 320);
-        segmenter.open(Vec::new(), MediaTime(0), Moment(0));
+        segmenter.open(Vec::new(), MediaTime(0));
         for n in 0..200 {
             let frame = if n == 150 { [0; FRAME_SAMPLES] } else { loud(n) };
             segmenter.extend(&frame, 320);
@@ -172,7 +168,7 @@ mod tests {
     #[test]
     fn even_the_shortest_segment_can_be_cut() {
         let mut segmenter = Segmenter::new(1, 320);
-        segmenter.open(Vec::new(), MediaTime(0), Moment(0));
+        segmenter.open(Vec::new(), MediaTime(0));
         segmenter.extend(&loud(0), 320);
         let done = segmenter.cut(Vec::new()).unwrap();
         assert_eq!((done.received, segmenter.close().unwrap().received), (320, 0));

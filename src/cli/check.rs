@@ -14,7 +14,9 @@ use crate::app;
 use crate::asr::Engine;
 use crate::config::{Config, Format, KafkaSink};
 use crate::event::avro;
+use crate::inference::Scorer;
 use crate::models::Store;
+use crate::sentiment;
 use crate::sink::kafka::registry::Registry;
 use crate::sink::kafka::{self, State, Topics};
 use crate::sink::{Sink, file::JsonLines};
@@ -46,6 +48,9 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     report.line("vad", app::detector(&config).map(|(name, _)| name.to_owned()).map_err(|e| e.to_string()))?;
     report.line("model", model(&config))?;
     transcribers(&config, &mut report)?;
+    if let Some(said) = scorer(&config) {
+        report.line("sentiment", said)?;
+    }
     report.line("port", port(config.server.listen))?;
     if vonage::is_configured(&config) {
         vonage::check(&config, &mut report)?;
@@ -97,15 +102,34 @@ fn model(config: &Config) -> Result<String, String> {
 /// Those in use, each made ready or asked; then the tables of those that are not.
 fn transcribers(config: &Config, report: &mut Report) -> io::Result<()> {
     for (place, name) in config.asr.chain().enumerate() {
-        let what = if place == 0 { "asr" } else { "asr fall back" };
-        report.line(what, transcriber(config, name, place == 0))?;
+        let built = app::transcriber(config, name).map_err(|e| e.to_string());
+        let said = built.and_then(|(name, engine)| transcriber(config, name, engine));
+        if place > 0 {
+            report.line("asr fall back", said)?;
+            continue;
+        }
+        let scorer = app::scorer(config).map(|scorer| scorer.map_or("none", |scorer| scorer.name));
+        let scorer = scorer.map_err(|e| e.to_string());
+        let threads = config.inference_threads();
+        let said = said.and_then(|said| Ok(format!("{said}; {threads} threads; sentiment {}", scorer?)));
+        report.line("asr", said)?;
+    }
+    match app::shadow(config) {
+        Ok(None) => {}
+        Ok(Some(plan)) => {
+            let said = transcriber(config, plan.name, plan.engine);
+            let share = plan.share;
+            report.line("asr shadow", said.map(|said| format!("{said}; hears a share of {share} of conversations")))?;
+        }
+        Err(error) => report.line("asr shadow", Err(error.to_string()))?,
     }
     if let Some(name) = config.asr.quick() {
-        report.line("asr quick", transcriber(config, name, false))?;
+        let built = app::transcriber(config, name).map_err(|e| e.to_string());
+        report.line("asr quick", built.and_then(|(name, engine)| transcriber(config, name, engine)))?;
     }
     for backend in crate::asr::BACKENDS {
         let (name, table) = (backend.name(), config.asr.table(backend.name()));
-        let in_use = config.asr.used().any(|used| used == name);
+        let in_use = config.asr.used().chain(config.asr.shadow.name()).any(|used| used == name);
         if !in_use && backend.models(&table).is_empty() && !table.is_empty() {
             let built = backend.build(&table, &[]).map_err(|error| error.to_string());
             report.line("asr unused", built.map(|_| format!("{name} can be built; nothing asks it")))?;
@@ -114,10 +138,10 @@ fn transcribers(config: &Config, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-fn transcriber(config: &Config, name: &str, first: bool) -> Result<String, String> {
-    let (name, engine) = app::transcriber(config, name).map_err(|e| e.to_string())?;
-    let said = match engine {
-        Engine::Local(engine) => engine.open().map(|_| format!("{name} loads")).map_err(|e| e.to_string())?,
+/// Whether it can be used: a local one is opened, a remote one is asked.
+fn transcriber(config: &Config, name: &str, engine: Engine) -> Result<String, String> {
+    match engine {
+        Engine::Local(engine) => engine.open().map(|_| format!("{name} loads")).map_err(|e| e.to_string()),
         Engine::Remote(engine) => {
             let patience = Duration::from_millis(config.asr.attempt_timeout_ms);
             let runtime = super::runtime().map_err(|e| e.to_string())?;
@@ -125,14 +149,25 @@ fn transcriber(config: &Config, name: &str, first: bool) -> Result<String, Strin
             let found = answer.unwrap_or(Err(Fault::Timeout));
             let remedy = format!("look at url and key of [asr.{name}]");
             let found = found.map_err(|fault| format!("{name}: {fault} ({}); {remedy}", fault.as_str()))?;
-            format!("{name}: {found}")
+            Ok(format!("{name}: {found}"))
         }
-    };
-    if !first {
-        return Ok(said);
     }
-    let scorer = app::scorer(config).map_err(|e| e.to_string())?.map_or("none", |(name, _)| name);
-    Ok(format!("{said}; {} threads; sentiment {scorer}", config.inference_threads()))
+}
+
+/// What a scorer that is elsewhere makes of a harmless word.
+fn scorer(config: &Config) -> Option<Result<String, String>> {
+    // What cannot be built was told with the transcriber.
+    let Scorer { name, engine: sentiment::Engine::Remote(engine), .. } = app::scorer(config).ok()?? else {
+        return None;
+    };
+    let answer = super::runtime().map(|runtime| runtime.block_on(engine.score("hello")));
+    Some(match answer {
+        Ok(Ok(_)) => Ok(format!("{name} answers")),
+        Ok(Err(fault)) => {
+            Err(format!("{name}: {fault} ({}); look at url, key and timeout_ms of [sentiment.{name}]", fault.as_str()))
+        }
+        Err(error) => Err(error.to_string()),
+    })
 }
 
 fn port(address: SocketAddr) -> Result<String, String> {

@@ -154,6 +154,8 @@ impl Sink for Console {
             }
             Body::LegStarted(_) | Body::SpeechStarted(_) | Body::SpeechEnded(_) => {}
             Body::CapturePaused(_) | Body::CaptureResumed(_) | Body::PlaybackEnded(_) => {}
+            // It would be read as said twice.
+            Body::TranscriptShadow(_) => {}
             body => {
                 if let Some(line) = call_line(body) {
                     self.print(&self.paint(format!("        {line}"), Style::new().dimmed()));

@@ -33,6 +33,8 @@ impl Pipeline {
     pub(super) fn start(config: &Config, engines: &Engines) -> Result<Self, StartError> {
         let (vad_name, vad) = app::detector(config)?;
         let buffers = app::buffers(config);
+        // Nobody would be told how far a second transcriber disagrees.
+        let engines = &Engines { shadow: None, ..engines.clone() };
         let mut call = config.call_config();
         // Nobody watches; and the clock here says nothing about how long decoding takes.
         call.partial_interval_ms = 0;
@@ -45,7 +47,7 @@ impl Pipeline {
             backends: BackendNames {
                 vad: vad_name,
                 asr: engines.asr_name,
-                sentiment: engines.scorer.as_ref().map(|(name, _)| *name),
+                sentiment: engines.scorer.as_ref().map(|scorer| scorer.name),
             },
             // Nobody waits, so nothing is too slow.
             pool: app::pool(config, &Engines { quick: None, ..engines.clone() }, &buffers)?,
@@ -140,7 +142,7 @@ impl Leg<'_> {
         loop {
             match self.call.poll() {
                 Output::Transcribe(segment) => {
-                    match self.pipeline.pool.submit(segment, &self.redaction, &self.replies_in) {
+                    match self.pipeline.pool.submit(segment, &self.redaction, None, &self.replies_in) {
                         Ok(()) => self.under_way += 1,
                         Err(segment) => {
                             let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);

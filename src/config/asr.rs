@@ -7,10 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use toml::{Table, Value};
 
-use super::Config;
 use super::secret::{MASK, reveal};
+use super::{BreakerSection, Config, Shadow, shadow};
 use crate::inference::FailOver;
-use crate::inference::breaker::Patience;
 use crate::inference::course::Bounds;
 
 /// The key of a backend's table that is a secret.
@@ -34,6 +33,11 @@ impl Tables {
         if let Some(table) = table.as_table_mut() {
             table.insert(key.to_owned(), value);
         }
+    }
+
+    /// Whether there is a table of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Names and values, as they were written.
@@ -100,6 +104,8 @@ pub struct Asr {
     pub hedge_after_ms: u64,
     /// When a transcriber that fails is left alone.
     pub breaker: BreakerSection,
+    /// Who hears again what they have answered.
+    pub shadow: Shadow,
     /// Settings by backend name.
     #[serde(flatten)]
     pub tables: Tables,
@@ -118,30 +124,9 @@ impl Default for Asr {
             attempts_max: bounds.rounds_max,
             hedge_after_ms: bounds.hedge_after.map_or(0, ms),
             breaker: BreakerSection::default(),
+            shadow: Shadow::default(),
             tables: Tables::default(),
         }
-    }
-}
-
-/// `[asr.breaker]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BreakerSection {
-    /// Failures in a row after which a transcriber is left alone.
-    pub failures_max: u32,
-    /// For how long at first, in ms; doubles each time that one more try fails. Also the pause
-    /// before all are asked again for a segment on which all failed.
-    pub cool_down_ms: u64,
-    /// For how long at most, in ms.
-    pub cool_down_max_ms: u64,
-    /// For how long where the key is not accepted, in ms.
-    pub refused_ms: u64,
-}
-
-impl Default for BreakerSection {
-    fn default() -> Self {
-        let Patience { failures_max, cool_down, cool_down_max, refused } = FailOver::default().patience;
-        Self { failures_max, cool_down_ms: ms(cool_down), cool_down_max_ms: ms(cool_down_max), refused_ms: ms(refused) }
     }
 }
 
@@ -176,22 +161,16 @@ impl Asr {
     #[must_use]
     pub fn fail_over(&self, reply_timeout: Duration) -> FailOver {
         let span = Duration::from_millis;
-        let BreakerSection { failures_max, cool_down_ms, cool_down_max_ms, refused_ms } = self.breaker;
-        let cool_down = span(cool_down_ms);
+        let patience = self.breaker.patience();
         FailOver {
             attempt_timeout: span(self.attempt_timeout_ms),
             bounds: Bounds {
                 total: span(self.total_timeout_ms).min(reply_timeout),
                 rounds_max: self.attempts_max,
-                pause: cool_down,
+                pause: patience.cool_down,
                 hedge_after: (self.hedge_after_ms > 0).then(|| span(self.hedge_after_ms)),
             },
-            patience: Patience {
-                failures_max,
-                cool_down,
-                cool_down_max: span(cool_down_max_ms),
-                refused: span(refused_ms),
-            },
+            patience,
         }
     }
 }
@@ -230,12 +209,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         hedge.to_string(),
         "0 (never) or less than asr.total_timeout_ms",
     );
-    let BreakerSection { failures_max, cool_down_ms, cool_down_max_ms, refused_ms } = asr.breaker;
-    expect("breaker.failures_max", (1..=1_000).contains(&failures_max), failures_max.to_string(), "1 to 1000");
-    expect("breaker.cool_down_ms", (10..=60_000).contains(&cool_down_ms), cool_down_ms.to_string(), "10 to 60000");
-    let longest = (cool_down_ms..=3_600_000).contains(&cool_down_max_ms);
-    expect("breaker.cool_down_max_ms", longest, cool_down_max_ms.to_string(), "asr.breaker.cool_down_ms to 3600000");
-    let refused = (cool_down_ms..=86_400_000).contains(&refused_ms);
-    expect("breaker.refused_ms", refused, refused_ms.to_string(), "asr.breaker.cool_down_ms to 86400000");
+    problems.extend(asr.breaker.check("asr.breaker"));
+    problems.extend(shadow::check(asr));
     problems
 }

@@ -64,6 +64,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let idle_ok = call.idle_timeout_ms > call.ping_after_ms;
     expect("call.idle_timeout_ms", idle_ok, &call.idle_timeout_ms, "more than call.ping_after_ms");
     expect("call.gap_timeout_ms", call.gap_timeout_ms >= 100, &call.gap_timeout_ms, "at least 100");
+    expect("call.batch_ms", call.batch_ms <= 500, &call.batch_ms, "at most 500");
     let partial_ok = call.partial_interval_ms == 0 || call.partial_interval_ms >= 100;
     expect("call.partial_interval_ms", partial_ok, &call.partial_interval_ms, "0 (none) or at least 100");
 
@@ -90,6 +91,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     expect("inference.threads", threads <= 256, &threads, "0 (one a core) to 256");
     let seconds = config.inference.queue_audio_max_s;
     expect("inference.queue_audio_max_s", (1..=86_400).contains(&seconds), &seconds, "1 to 86400");
+    let seconds = config.inference.queue_scores_audio_max_s;
+    expect("inference.queue_scores_audio_max_s", seconds <= 86_400, &seconds, "0 to 86400");
 
     let outbox = &config.sink.outbox;
     expect("sink.outbox.durable_max", outbox.durable_max >= 16, &outbox.durable_max, "at least 16");
@@ -124,9 +127,12 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut scorers: Vec<_> = crate::sentiment::BACKENDS.iter().map(|b| b.name()).collect();
     check_family("vad", &config.vad.backend, &config.vad.tables, &vads, &mut problems);
     check_family("asr", &config.asr.backend, &config.asr.tables, &asrs, &mut problems);
+    check_tables("asr.shadow", &config.asr.shadow.tables, &asrs, &mut problems);
     problems.extend(asr::check(config).into_iter().map(|(key, what)| Problem { key, what }));
     scorers.push("none");
     check_family("sentiment", &config.sentiment.backend, &config.sentiment.tables, &scorers, &mut problems);
+    let breaker = config.sentiment.breaker.check("sentiment.breaker");
+    problems.extend(breaker.into_iter().map(|(key, what)| Problem { key, what }));
     problems
 }
 
@@ -135,6 +141,10 @@ fn check_family(section: &str, backend: &str, tables: &Tables, names: &[&str], p
         let what = format!("is {backend:?}; expected one of {}", names.join(", "));
         problems.push(Problem { key: format!("{section}.backend"), what });
     }
+    check_tables(section, tables, names, problems);
+}
+
+fn check_tables(section: &str, tables: &Tables, names: &[&str], problems: &mut Vec<Problem>) {
     for (name, table) in tables.iter() {
         if !names.contains(&name.as_str()) {
             let what = format!(

@@ -7,6 +7,7 @@
 
 mod api;
 mod asr;
+mod breaker;
 mod checks;
 mod flow;
 mod kafka;
@@ -15,6 +16,8 @@ mod media;
 mod recordings;
 mod redaction;
 mod secret;
+mod sentiment;
+mod shadow;
 mod spool;
 mod vonage;
 
@@ -24,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Api, BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
-pub use asr::{Asr, BreakerSection, Tables};
+pub use asr::{Asr, Tables};
+pub use breaker::BreakerSection;
 pub use flow::{FlowSection, ListenRule, To};
 pub use kafka::{Format, KafkaSink, Properties, Registry, is_secret};
 pub use load::{ConfigError, Source, load};
@@ -32,7 +36,9 @@ pub use media::{Media, Playback};
 pub use recordings::Recordings;
 pub use redaction::{KeysRule, PolicyRule, Redaction};
 pub use secret::Secret;
+pub use sentiment::Sentiment;
 use serde::{Deserialize, Serialize};
+pub use shadow::Shadow;
 pub use spool::{SpoolFsync, SpoolMode, SpoolSection};
 pub use vonage::{Account, Control, QueryHashRule, Vonage, is_loopback_url};
 
@@ -67,7 +73,7 @@ pub struct Config {
     /// Transcription: `backend`, who takes over when it fails, and a table for each backend.
     pub asr: Asr,
     /// Sentiment: `backend` (or `none`), and a table for each backend.
-    pub sentiment: Family,
+    pub sentiment: Sentiment,
     /// The threads that transcribe.
     pub inference: Inference,
     /// What is taken out of transcripts.
@@ -82,7 +88,6 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let family = |backend: &str| Family { backend: backend.to_owned(), tables: Tables::default() };
         Self {
             server: Server::default(),
             vonage: Vonage::default(),
@@ -93,9 +98,9 @@ impl Default for Config {
             playback: Playback::default(),
             call: Call::default(),
             endpointing: EndpointingSection::default(),
-            vad: family(crate::vad::BACKENDS[0].name()),
+            vad: Family { backend: crate::vad::BACKENDS[0].name().to_owned(), tables: Tables::default() },
             asr: Asr::default(),
-            sentiment: family(crate::sentiment::BACKENDS[0].name()),
+            sentiment: Sentiment::default(),
             inference: Inference::default(),
             redaction: Redaction::default(),
             models: Models::default(),
@@ -167,6 +172,9 @@ pub struct Call {
     pub tail_timeout_ms: u64,
     /// A pause in arrival this long ends speech and moves the media clock on, in ms.
     pub gap_timeout_ms: u64,
+    /// Longest that audio waits in its socket while nothing can come of it, in ms; 0 for not at
+    /// all. Fewer wake-ups cost less. At most a quarter of `gap_timeout_ms`.
+    pub batch_ms: u64,
     /// A silent peer is pinged after this long, in ms.
     pub ping_after_ms: u64,
     /// A silent peer is given up after this long, in ms.
@@ -189,6 +197,7 @@ impl Default for Call {
             reply_timeout_ms: ms(call.reply_timeout),
             tail_timeout_ms: ms(call.tail_timeout),
             gap_timeout_ms: ms(call.gap_timeout),
+            batch_ms: ms(call.batch),
             ping_after_ms: ms(call.ping_after),
             idle_timeout_ms: ms(call.idle_timeout),
             pending_max: call.pending_max,
@@ -273,11 +282,13 @@ pub struct Inference {
     pub queue_audio_max_s: u64,
     /// Partials waiting for a thread; more are shed.
     pub queue_partials_max: usize,
+    /// Finals waiting for a thread, in seconds of audio, beyond which no thread scores sentiment.
+    pub queue_scores_audio_max_s: u64,
 }
 
 impl Default for Inference {
     fn default() -> Self {
-        Self { threads: 0, queue_audio_max_s: 600, queue_partials_max: 4 }
+        Self { threads: 0, queue_audio_max_s: 600, queue_partials_max: 4, queue_scores_audio_max_s: 30 }
     }
 }
 
@@ -388,6 +399,7 @@ impl Config {
             reply_timeout: Duration::from_millis(call.reply_timeout_ms),
             tail_timeout: Duration::from_millis(call.tail_timeout_ms),
             gap_timeout: Duration::from_millis(call.gap_timeout_ms),
+            batch: Duration::from_millis(call.batch_ms),
             ping_after: Duration::from_millis(call.ping_after_ms),
             idle_timeout: Duration::from_millis(call.idle_timeout_ms),
             pending_max: call.pending_max,

@@ -33,6 +33,8 @@ pub enum Body {
     TranscriptFinal(TranscriptFinal),
     /// A segment of speech that has no text, and why.
     TranscriptDropped(TranscriptDropped),
+    /// What a second transcriber heard in a segment.
+    TranscriptShadow(TranscriptShadow),
     /// A key was pressed.
     Dtmf(Dtmf),
     /// From here on nothing is listened to.
@@ -105,6 +107,7 @@ impl Body {
             Self::TranscriptPartial(body) => of(body),
             Self::TranscriptFinal(body) => of(body),
             Self::TranscriptDropped(body) => of(body),
+            Self::TranscriptShadow(body) => of(body),
             Self::Dtmf(body) => of(body),
             Self::CapturePaused(body) => of(body),
             Self::CaptureResumed(body) => of(body),
@@ -169,6 +172,7 @@ kind!(SpeechEnded, "speech.ended.v1", Ephemeral, Leg, "Speech ended.");
 kind!(TranscriptPartial, "transcript.partial.v1", Ephemeral, Leg, "Text so far of speech that goes on.");
 kind!(TranscriptFinal, "transcript.final.v1", Durable, Leg, "Text of a segment of speech.");
 kind!(TranscriptDropped, "transcript.dropped.v1", Durable, Leg, "A segment of speech that has no text, and why.");
+kind!(TranscriptShadow, "transcript.shadow.v1", Durable, Leg, "What a second transcriber heard in a segment.");
 kind!(Dtmf, "dtmf.v1", Durable, Leg, "A key was pressed.");
 kind!(CapturePaused, "capture.paused.v1", Durable, Leg, "From here on the leg is not listened to.");
 kind!(CaptureResumed, "capture.resumed.v1", Durable, Leg, "The leg is listened to again.");
@@ -269,8 +273,13 @@ pub struct TranscriptFinal {
     pub language: String,
     /// Transcriber that made it.
     pub asr: String,
-    /// Sentiment of the text; `null` when none was asked for or it was shed.
+    /// Sentiment of the text; `null` where none was asked for, or none could be had.
     pub sentiment: Option<SentimentScore>,
+    /// Why there is no sentiment although it was asked for, by the fault's name: `timeout`,
+    /// `unavailable`, `overload` and the like.
+    // Younger than the type, as `entities` is.
+    #[serde(default)]
+    pub sentiment_fault: Option<String>,
     /// Mean level of the segment in dBFS, −100 to 0.
     pub level_dbfs: f32,
     /// Where the time went between the speech and this event.
@@ -381,6 +390,33 @@ pub struct TranscriptDropped {
     /// What went wrong with the last transcriber that was asked, by its name, where one was:
     /// `timeout`, `unauthorised`, `limited`, `garbage` and the like.
     pub fault: Option<String>,
+}
+
+/// `transcript.shadow.v1`: what a second transcriber heard in a segment that the first has
+/// answered, on a share of conversations. It comes after the segment's terminal event, whenever
+/// it is ready, and only while the leg goes on: nothing waits for it. Summed over segments,
+/// `substitutions + deletions + insertions` by `words` is the rate at which the two disagree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TranscriptShadow {
+    /// Number of the segment on this leg.
+    pub segment: u64,
+    /// What it heard, with tags as strict as the final's; empty where it heard no words.
+    pub text: String,
+    /// 0 to 1, where it gives one.
+    pub confidence: Option<f32>,
+    /// The second transcriber.
+    pub asr: String,
+    /// The first: whose answer the segment's terminal event has.
+    pub first: String,
+    /// Words that the first heard. These and the following are counted before anything is
+    /// taken out of the texts, case, punctuation and ways to write numbers made alike.
+    pub words: u64,
+    /// Words that are others in the second's text.
+    pub substitutions: u64,
+    /// Words that are not in it.
+    pub deletions: u64,
+    /// Words that are in it alone.
+    pub insertions: u64,
 }
 
 /// `dtmf.v1`

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::body::{
     CapturePaused, CaptureResumed, Dtmf, Kind, LegEnded, LegStarted, PlaybackEnded, SpeechEnded, SpeechStarted,
-    TranscriptDropped, TranscriptFinal, TranscriptPartial,
+    TranscriptDropped, TranscriptFinal, TranscriptPartial, TranscriptShadow,
 };
 use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
@@ -82,6 +82,7 @@ impl Body {
             TranscriptPartial,
             TranscriptFinal,
             TranscriptDropped,
+            TranscriptShadow,
             Dtmf,
             CapturePaused,
             CaptureResumed,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Lane;
 use super::body::{
     CapturePaused, CaptureResumed, Dtmf, Kind, LegEnded, LegStarted, PlaybackEnded, SpeechEnded, SpeechStarted, Stream,
-    TranscriptDropped, TranscriptFinal, TranscriptPartial,
+    TranscriptDropped, TranscriptFinal, TranscriptPartial, TranscriptShadow,
 };
 use super::call::{
     CallAnswered, CallCapture, CallCompleted, CallFailed, CallJoined, CallListening, CallRecord, CallRecording,
@@ -37,6 +37,7 @@ pub fn all() -> Vec<Documented> {
         documented::<TranscriptPartial>(),
         documented::<TranscriptFinal>(),
         documented::<TranscriptDropped>(),
+        documented::<TranscriptShadow>(),
         documented::<Dtmf>(),
         documented::<CapturePaused>(),
         documented::<CaptureResumed>(),

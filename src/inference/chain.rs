@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Patience, Standing};
 use super::course::{Bounds, Course, Step};
+use super::finish::{Finish, Served};
 use super::job::{About, Finished, Named, Text, give_back};
 use super::lane::Lane;
 use super::queue::{Limits, Queue};
-use super::worker::reply;
 use super::{BufferPool, Clock, Engines, ReplySlot};
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{Fault, Moment, Reply, SegmentKind, Transcript};
@@ -53,7 +53,7 @@ impl Default for FailOver {
 
 /// The transcribers and what is under way among them.
 pub(super) struct Chain {
-    engines: Engines,
+    finish: Arc<Finish>,
     lanes: Vec<Lane>,
     bounds: Bounds,
     limits: Limits,
@@ -72,15 +72,15 @@ impl Chain {
         engines: &Engines,
         limits: Limits,
         queue: Arc<Queue>,
+        finish: Arc<Finish>,
         buffers: Arc<BufferPool>,
-        runtime: Handle,
+        (clock, runtime): (Clock, Handle),
     ) -> Arc<Self> {
-        let clock = Clock::default();
         let FailOver { attempt_timeout, bounds, patience } = engines.fail_over;
         let lane = |(place, (name, engine))| Lane::new(place, name, engine, patience, attempt_timeout, clock);
         let lanes = engines.chain().enumerate().map(lane).collect();
         let chain = Arc::new(Self {
-            engines: engines.clone(),
+            finish,
             lanes,
             bounds,
             limits,
@@ -170,7 +170,7 @@ impl Chain {
                 SegmentKind::Partial => self.partial(&about, &samples).await,
             };
             let finished = match heard.result {
-                Ok(transcript) => self.finish(&about, transcript).await,
+                Ok(transcript) => self.text(&about, transcript).await,
                 Err(fault) => Err(fault),
             };
             (heard.asr, heard.asked, finished)
@@ -179,13 +179,12 @@ impl Chain {
             Some(heard) => heard,
             None => ("", self.clock.now(), Err(Fault::Shutdown)),
         };
-        let times = (asked.since(began), self.clock.now().since(asked));
-        slot.send(Box::new(reply(&self.engines, &about, &samples, asr, finished, times)));
-        give_back(samples, &self.buffers);
+        let (queued, decoded) = (asked.since(began), self.clock.now().since(asked));
+        self.finish.answer(Served { about, samples, asr, outcome: finished, queued, decoded }, slot);
     }
 
     /// Has a thread make of a text what is made of every text.
-    async fn finish(&self, about: &About, transcript: Transcript) -> Result<Finished, Fault> {
+    async fn text(&self, about: &About, transcript: Transcript) -> Result<Finished, Fault> {
         let (to, finished) = oneshot::channel();
         self.queue.push_text(Text { about: about.clone(), transcript, to });
         let within = tokio::time::timeout(self.bounds.total, finished);
@@ -196,8 +195,8 @@ impl Chain {
     async fn partial(&self, about: &About, samples: &Arc<Vec<i16>>) -> Heard {
         let asked = self.clock.now();
         match self.lanes.first().and_then(|lane| Some((lane, lane.admit()?))) {
-            Some((lane, pass)) => {
-                let answer = lane.ask(pass, about, samples, (&self.queue, &self.buffers)).await;
+            Some((lane, entry)) => {
+                let answer = lane.ask(entry, about, samples, (&self.queue, &self.buffers)).await;
                 Heard::new(lane.name, answer, asked)
             }
             None => Heard { asr: "", result: Err(Fault::Overload), asked },
@@ -208,17 +207,17 @@ impl Chain {
         let mut course = Course::new(self.clock.now(), self.bounds, self.lanes.len());
         let mut asked = FuturesUnordered::new();
         loop {
-            let mut pass = None;
+            let mut entry = None;
             let now = self.clock.now();
             let step = course.poll(now, |place| {
-                pass = self.lanes[place].admit();
-                pass.is_some()
+                entry = self.lanes[place].admit();
+                entry.is_some()
             });
-            let until = match (step, pass) {
-                (Step::Ask(place), Some(pass)) => {
+            let until = match (step, entry) {
+                (Step::Ask(place), Some(entry)) => {
                     let lane = &self.lanes[place];
                     asked.push(async move {
-                        (lane.name, now, lane.ask(pass, about, samples, (&self.queue, &self.buffers)).await)
+                        (lane.name, now, lane.ask(entry, about, samples, (&self.queue, &self.buffers)).await)
                     });
                     continue;
                 }

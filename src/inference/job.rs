@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::shadow::{Overhearing, Said};
 use super::{BufferPool, Redaction, ReplySlot};
 use crate::call::Buffers as _;
 use crate::types::{Entity, Fault, LegId, Moment, Reply, SegmentId, SegmentKind, Sentiment, Transcript};
@@ -18,14 +19,19 @@ pub(super) struct About {
     /// When it was cut.
     pub(super) at: Moment,
     pub(super) redaction: Redaction,
+    /// Where a second transcriber is to hear it too.
+    pub(super) overhearing: Option<Overhearing>,
 }
 
 /// A text as it may be shown, and what was made of it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Finished {
     pub(super) transcript: Transcript,
     pub(super) entities: Vec<Entity>,
-    pub(super) sentiment: Option<Sentiment>,
+    /// Or why there is none, where it was asked for.
+    pub(super) sentiment: Option<Result<Sentiment, Fault>>,
+    /// For the second transcriber.
+    pub(super) said: Option<Box<Said>>,
 }
 
 /// Something for a thread to do.

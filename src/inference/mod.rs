@@ -9,22 +9,29 @@
 //!    │          ▲      who is asked, who next        │          │
 //!    │          │                                    │ text     │
 //!    │          └──── Lane: breaker, bounds ──► remote engine   │
-//!    └── Reply ◄── refuses, sheds ◄─────────────────────────────┘
+//!    └── Reply ◄── refuses, sheds ◄── Finish ◄──────────────────┘
+//!                                       ├── remote scorer, awaited by a task
+//!                                       └── shadow: hears finals again, afterwards
 //! ```
 //!
 //! Invariant: nobody who submits ever waits. A segment is taken or refused at
 //! once, and the place for its reply is reserved before it is taken, so that whoever
-//! answers never waits either. No remote transcriber occupies a thread.
+//! answers never waits either. No remote transcriber and no remote scorer occupies a thread.
 
 pub mod breaker;
 mod buffers;
 mod chain;
 pub mod course;
+mod finish;
+mod gate;
 mod job;
 mod lane;
+mod places;
 mod queue;
 mod quick;
 mod redaction;
+mod scoring;
+mod shadow;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,16 +44,20 @@ use self::breaker::Standing;
 pub use self::buffers::BufferPool;
 use self::chain::Chain;
 pub use self::chain::FailOver;
+use self::finish::Finish;
 use self::job::{About, Job, To};
 use self::queue::Queue;
 pub use self::queue::{Backlog, Limits};
 pub use self::quick::Quick;
 use self::redaction::Conversations;
 pub use self::redaction::Redaction;
+pub use self::scoring::Scorer;
+use self::scoring::Scoring;
+use self::shadow::Shadow;
+pub use self::shadow::{Overhearing, ShadowPlan, is_chosen};
 use crate::asr::Engine;
 use crate::redact::Policy;
-use crate::sentiment::Scorer;
-use crate::types::{BuildError, ConversationId, Fault, Moment, RedactionTerms, Reply, Segment, SegmentKind};
+use crate::types::{self, BuildError, ConversationId, Fault, Moment, RedactionTerms, Reply, Segment, SegmentKind};
 
 /// Gives a leg's reply to whoever runs the leg. Boxed, as each leg's channel holds room
 /// for some thirty from its start.
@@ -65,8 +76,10 @@ pub struct Engines {
     pub quick: Option<Quick>,
     /// How failures are treated.
     pub fail_over: FailOver,
-    /// Name of the sentiment backend and the backend, if any.
-    pub scorer: Option<(&'static str, Arc<dyn Scorer>)>,
+    /// Who scores texts, if anybody.
+    pub scorer: Option<Scorer>,
+    /// Who hears again what they have answered, if anybody.
+    pub shadow: Option<ShadowPlan>,
     /// What is taken out of texts, where a leg does not say otherwise.
     pub redaction: Policy,
 }
@@ -119,6 +132,7 @@ pub enum Readiness {
 /// The inference threads and their queue.
 pub struct Pool {
     queue: Arc<Queue>,
+    finish: Arc<Finish>,
     /// Where there is more than one local transcriber.
     chain: Option<Arc<Chain>>,
     readiness: watch::Receiver<Readiness>,
@@ -130,12 +144,16 @@ pub struct Pool {
 
 impl Pool {
     /// Starts `threads` workers, each of which opens and warms its own transcribers. With more
-    /// than one transcriber, or a remote one, it must be called on a tokio runtime.
+    /// than one transcriber, or anything remote, it must be called on a tokio runtime.
     ///
     /// # Errors
     /// When the system gives no thread, or there is no runtime where one is needed.
     pub fn start(engines: &Engines, threads: usize, limits: Limits, buffers: Arc<BufferPool>) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::new(limits, threads));
+        let (queue, clock) = (Arc::new(Queue::new(limits, threads)), Clock::default());
+        let scoring = engines.scorer.as_ref().map(|scorer| Scoring::new(scorer, clock)).transpose()?;
+        let shadow = |plan| Shadow::new(plan, &queue, Arc::clone(&buffers), clock);
+        let shadow = engines.shadow.as_ref().map(shadow).transpose()?;
+        let finish = Arc::new(Finish::new(scoring, shadow, Arc::clone(&queue), Arc::clone(&buffers)));
         let (report, readiness) = watch::channel(Readiness::Warming);
         let report = Arc::new(worker::Warmth::new(report, threads));
         let alone = engines.fall_back.is_empty() && matches!(engines.asr, Engine::Local(_));
@@ -143,20 +161,22 @@ impl Pool {
             true => None,
             false => {
                 let runtime = tokio::runtime::Handle::try_current().map_err(std::io::Error::other)?;
-                Some(Chain::new(engines, limits, Arc::clone(&queue), Arc::clone(&buffers), runtime))
+                let (queue, finish, buffers) = (Arc::clone(&queue), Arc::clone(&finish), Arc::clone(&buffers));
+                Some(Chain::new(engines, limits, queue, finish, buffers, (clock, runtime)))
             }
         };
         let workers: Vec<_> = (0..threads)
             .map(|n| {
                 let (engines, queue) = (engines.clone(), Arc::clone(&queue));
-                let (report, buffers) = (Arc::clone(&report), Arc::clone(&buffers));
+                let (finish, report, buffers) = (Arc::clone(&finish), Arc::clone(&report), Arc::clone(&buffers));
                 std::thread::Builder::new()
                     .name(format!("inference-{n}"))
-                    .spawn(move || worker::run(&engines, &queue, &report, &buffers))
+                    .spawn(move || worker::run(&engines, &queue, &finish, &report, &buffers))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             queue,
+            finish,
             chain,
             readiness,
             buffers,
@@ -173,9 +193,17 @@ impl Pool {
         Redaction::new(self.redaction.under(terms), self.conversations.of(conversation))
     }
 
+    /// A line from the second transcriber to a new leg of `conversation`, and what comes over it;
+    /// none where there is no second one, or it does not hear this conversation.
+    #[must_use]
+    pub fn overhear(&self, conversation: &ConversationId) -> Option<(Overhearing, mpsc::Receiver<Box<types::Shadow>>)> {
+        self.finish.shadow()?.overhear(conversation)
+    }
+
     /// Takes a segment; its reply goes to `replies`, a refusal too. Never waits.
     ///
-    /// When `replies` has no room, nobody could be told: the segment comes back.
+    /// When `replies` has no room, nobody could be told: the segment comes back. With
+    /// `overhearing`, a second transcriber may hear it once it is answered.
     ///
     /// # Errors
     /// The segment, when `replies` is full or closed.
@@ -183,11 +211,13 @@ impl Pool {
         &self,
         segment: Segment,
         redaction: &Redaction,
+        overhearing: Option<&Overhearing>,
         replies: &mpsc::Sender<Box<Reply>>,
     ) -> Result<(), Segment> {
         let Ok(slot) = replies.clone().try_reserve_owned() else { return Err(segment) };
         let Segment { leg, id, kind, samples, cut_at, .. } = segment;
-        let (samples, about) = (Arc::new(samples), About { leg, id, kind, at: cut_at, redaction: redaction.clone() });
+        let (redaction, overhearing) = (redaction.clone(), overhearing.cloned());
+        let (samples, about) = (Arc::new(samples), About { leg, id, kind, at: cut_at, redaction, overhearing });
         match &self.chain {
             // A partial never goes to another, so it needs nobody to look after it.
             Some(chain) if kind == SegmentKind::Final || !chain.begins_here() => chain.submit(about, samples, slot),
@@ -218,6 +248,18 @@ impl Pool {
         self.chain.iter().flat_map(|chain| chain.standings()).collect()
     }
 
+    /// The scorer and how it stands, where it is elsewhere.
+    #[must_use]
+    pub fn scorer_standing(&self) -> Option<(&'static str, Standing)> {
+        self.finish.standing()
+    }
+
+    /// The second transcriber, and how it stands.
+    #[must_use]
+    pub fn shadow_standing(&self) -> Option<(&'static str, String)> {
+        self.finish.shadow().map(Shadow::standing)
+    }
+
     /// Whether the workers are of use yet; watch it for changes.
     #[must_use]
     pub fn readiness(&self) -> watch::Receiver<Readiness> {
@@ -229,6 +271,7 @@ impl Pool {
         if let Some(chain) = &self.chain {
             chain.stop();
         }
+        self.finish.stop();
         self.queue.close(&self.buffers);
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         for worker in workers {

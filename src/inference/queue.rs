@@ -25,6 +25,8 @@ pub struct Limits {
     pub audio_max_s: u64,
     /// Partials waiting.
     pub partials_max: usize,
+    /// Finals waiting, in seconds of audio, beyond which no thread scores sentiment.
+    pub scores_audio_max_s: u64,
 }
 
 /// What waits.
@@ -199,6 +201,11 @@ impl Queue {
         }
     }
 
+    /// Whether so much waits that the threads have no time for scores.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.state().samples > self.limits.scores_audio_max_s * u64::from(PIPELINE_HZ)
+    }
+
     pub(super) fn backlog(&self) -> Backlog {
         let state = self.state();
         Backlog {
@@ -235,7 +242,7 @@ mod tests {
 
     fn with_workers(workers: usize, audio_max_s: u64) -> Bench {
         let (sender, replies) = mpsc::channel(16);
-        let limits = Limits { audio_max_s, partials_max: 2 };
+        let limits = Limits { audio_max_s, partials_max: 2, scores_audio_max_s: 2 };
         Bench { queue: Queue::new(limits, workers), buffers: BufferPool::new(1, 1), replies, sender }
     }
 
@@ -249,7 +256,7 @@ mod tests {
             let samples = Arc::new(vec![0; seconds * 16_000]);
             let redaction = Redaction::new(Policy::default(), Arc::default());
             let (leg, id) = (LegId::parse(leg).unwrap(), SegmentId(id));
-            let about = About { leg, id, kind, at, redaction };
+            let about = About { leg, id, kind, at, redaction, overhearing: None };
             let job = Job { about, samples, backend: 0, submitted: std::time::Instant::now(), to: To::Leg(slot) };
             self.queue.push(job, &self.buffers).is_ok()
         }
@@ -311,6 +318,16 @@ mod tests {
         }
         assert_eq!(bench.popped_together(8), [1, 2]);
         assert_eq!(bench.popped_together(8), [3, 4]);
+    }
+
+    #[test]
+    fn scores_give_way_to_finals_beyond_their_bound() {
+        let bench = with_workers(1, 60);
+        assert!(!bench.queue.is_pressed());
+        assert!(bench.push_of("a", Moment(1), 1, Final, 2) && !bench.queue.is_pressed(), "at the bound");
+        assert!(bench.push_of("b", Moment(2), 2, Final, 1) && bench.queue.is_pressed());
+        assert_eq!(bench.popped(), 1);
+        assert!(!bench.queue.is_pressed());
     }
 
     #[test]

@@ -99,16 +99,17 @@ mod tests {
             fall_back: others,
             fail_over: FailOver::default(),
             scorer: None,
+            shadow: None,
             redaction: Policy::default(),
         };
-        let limits = Limits { audio_max_s: 100, partials_max: 4 };
+        let limits = Limits { audio_max_s: 100, partials_max: 4, scores_audio_max_s: 100 };
         let pool = Pool::start(&engines, 1, limits, Arc::new(BufferPool::new(1, 1))).unwrap();
         runtime.block_on(async {
             assert_eq!(*pool.readiness().wait_for(|now| *now != Readiness::Warming).await.unwrap(), Readiness::Ready);
         });
         let redaction = pool.redaction(&ConversationId::parse("call").unwrap(), RedactionTerms::default());
         let (replies_in, mut replies) = tokio::sync::mpsc::channel::<Box<Reply>>(16);
-        let submit = |segment| pool.submit(segment, &redaction, &replies_in).unwrap();
+        let submit = |segment| pool.submit(segment, &redaction, None, &replies_in).unwrap();
 
         submit(segment(1, SegmentKind::Final, 1));
         begun.recv().unwrap();

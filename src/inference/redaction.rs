@@ -24,9 +24,17 @@ impl Redaction {
         self.policy
     }
 
-    /// Takes out of a segment's text what must not leave. Held for microseconds.
-    pub(super) fn apply(&self, heard: Heard<'_>, transcript: &mut Transcript) -> Vec<Entity> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).redact(self.policy, heard, transcript)
+    /// Takes out of a segment's text what must not leave. Held for microseconds. With `keep`,
+    /// gives what was remembered until then, too.
+    pub(super) fn apply(
+        &self,
+        heard: Heard<'_>,
+        transcript: &mut Transcript,
+        keep: bool,
+    ) -> (Vec<Entity>, Option<Memory>) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = keep.then(|| memory.clone());
+        (memory.redact(self.policy, heard, transcript), before)
     }
 }
 

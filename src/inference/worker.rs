@@ -2,20 +2,20 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::job::{About, Finished, Job, Text, To, Work, give_back};
+use super::finish::{Finish, Served};
+use super::job::{Job, Text, To, Work, give_back};
 use super::queue::Queue;
 use super::{BufferPool, Engines, Readiness};
 use crate::asr::{Engine, Transcriber};
 use crate::audio::level;
-use crate::redact::Heard;
-use crate::telemetry;
 use crate::types::rate::PIPELINE_HZ;
-use crate::types::{BuildError, Fault, Reply, SegmentKind, Transcript};
+use crate::types::{BuildError, Fault, SegmentKind, Transcript};
 
 /// Counts the workers that are warm, and says when all are.
 pub(super) struct Warmth {
@@ -45,6 +45,7 @@ type Transcribers = Vec<Option<Box<dyn Transcriber>>>;
 /// An inference thread and what it works with.
 struct Worker<'a> {
     engines: &'a Engines,
+    finish: &'a Arc<Finish>,
     buffers: &'a BufferPool,
     warmth: &'a Warmth,
     transcribers: Transcribers,
@@ -55,14 +56,14 @@ struct Worker<'a> {
 /// A transcriber could not be opened again after it crashed, and there is no other.
 struct Useless;
 
-pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &BufferPool) {
+pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth: &Warmth, buffers: &BufferPool) {
     let opened = engines.all().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
     let transcribers = match opened {
         Ok(transcribers) => transcribers,
         Err(error) => return warmth.failed(error),
     };
     warmth.warm();
-    let mut worker = Worker { engines, buffers, warmth, transcribers, audio: Vec::new() };
+    let mut worker = Worker { engines, finish, buffers, warmth, transcribers, audio: Vec::new() };
     // For whom the finals are that are popped.
     let place = Cell::new(0);
     while let Some(work) = queue.pop(|backend, behind_s| {
@@ -77,7 +78,7 @@ pub(super) fn run(engines: &Engines, queue: &Queue, warmth: &Warmth, buffers: &B
             Work::Finish(Text { to, .. }) if to.is_closed() => {}
             Work::Finish(Text { about, transcript, to }) => {
                 // Whoever asked may have had enough.
-                let _ = to.send(finish(engines, &about, transcript));
+                let _ = to.send(finish.text(&about, transcript));
             }
         }
     }
@@ -126,7 +127,7 @@ impl Worker<'_> {
         let Some(Some(transcriber)) = self.transcribers.get_mut(backend) else {
             return Ok(waiting.into_iter().flatten().collect());
         };
-        let (engines, buffers) = (self.engines, self.buffers);
+        let answering = Answering { engines: self.engines, finish: self.finish, buffers: self.buffers, started };
         let audio = &mut self.audio[..waiting.len()];
         let ended = catch_unwind(AssertUnwindSafe(|| {
             for (job, audio) in waiting.iter().flatten().zip(audio.iter_mut()) {
@@ -134,7 +135,7 @@ impl Worker<'_> {
             }
             transcriber.transcribe_together(audio, &mut |place, outcome| {
                 if let Some(job) = waiting.get_mut(place).and_then(Option::take) {
-                    answer(engines, job, outcome, started, buffers);
+                    answering.answer(job, outcome);
                 }
             });
         }));
@@ -153,7 +154,8 @@ impl Worker<'_> {
             _ => Err(Fault::Crashed),
         };
         let crashed = outcome == Err(Fault::Crashed);
-        answer(self.engines, job, outcome, started, self.buffers);
+        let Self { engines, finish, buffers, .. } = *self;
+        Answering { engines, finish, buffers, started }.answer(job, outcome);
         if crashed { self.open_again(backend) } else { Ok(()) }
     }
 
@@ -178,7 +180,7 @@ impl Worker<'_> {
 
 /// Opens a transcriber and lets it decode a second of near silence, so that the
 /// first caller does not pay for lazy loading. None for one that works elsewhere.
-fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>, BuildError> {
+pub(super) fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>, BuildError> {
     let Engine::Local(engine) = engine else { return Ok(None) };
     let failed = |problem: String| BuildError::new(name, problem, "see the log above for its own message");
     catch_unwind(AssertUnwindSafe(|| {
@@ -192,21 +194,31 @@ fn open_warm(name: &str, engine: &Engine) -> Result<Option<Box<dyn Transcriber>>
     .unwrap_or_else(|_| Err(failed("crashed while it was opened".to_owned())))
 }
 
-/// Answers a job, whose decoding began at `started`.
-fn answer(engines: &Engines, job: Job, outcome: Result<Transcript, Fault>, started: Instant, buffers: &BufferPool) {
-    let name = engines.all().nth(job.backend).map_or("", |(name, _)| name);
-    match job.to {
-        To::Leg(slot) => {
-            let outcome = outcome.and_then(|transcript| finish(engines, &job.about, transcript));
-            let times = (started.saturating_duration_since(job.submitted), started.elapsed());
-            slot.send(Box::new(reply(engines, &job.about, &job.samples, name, outcome, times)));
-        }
-        To::Course(course) => {
-            // Whoever asked may have had enough.
-            let _ = course.send(outcome.map(|transcript| (name, transcript)));
+/// What it takes to answer jobs whose decoding began at `started`.
+struct Answering<'a> {
+    engines: &'a Engines,
+    finish: &'a Arc<Finish>,
+    buffers: &'a BufferPool,
+    started: Instant,
+}
+
+impl Answering<'_> {
+    fn answer(&self, job: Job, outcome: Result<Transcript, Fault>) {
+        let Job { about, samples, backend, submitted, to } = job;
+        let asr = self.engines.all().nth(backend).map_or("", |(name, _)| name);
+        match to {
+            To::Leg(slot) => {
+                let outcome = outcome.and_then(|transcript| self.finish.text(&about, transcript));
+                let (queued, decoded) = (self.started.saturating_duration_since(submitted), self.started.elapsed());
+                self.finish.answer(Served { about, samples, asr, outcome, queued, decoded }, slot);
+            }
+            To::Course(course) => {
+                // Whoever asked may have had enough.
+                let _ = course.send(outcome.map(|transcript| (asr, transcript)));
+                give_back(samples, self.buffers);
+            }
         }
     }
-    give_back(job.samples, buffers);
 }
 
 fn hear(transcriber: &mut dyn Transcriber, job: &Job, audio: &mut Vec<f32>) -> Result<Transcript, Fault> {
@@ -217,40 +229,6 @@ fn hear(transcriber: &mut dyn Transcriber, job: &Job, audio: &mut Vec<f32>) -> R
     .unwrap_or(Err(Fault::Crashed))
 }
 
-/// What is made of every text, whoever heard it; once for each segment, as it is remembered.
-fn finish(engines: &Engines, about: &About, mut transcript: Transcript) -> Result<Finished, Fault> {
-    catch_unwind(AssertUnwindSafe(|| {
-        // Before anyone else sees it, the scorer included, which may be a service elsewhere.
-        let heard = Heard { leg: &about.leg, id: about.id, kind: about.kind, at: about.at };
-        let entities = about.redaction.apply(heard, &mut transcript);
-        let wanted = about.kind == SegmentKind::Final && !transcript.text.0.is_empty();
-        // A transcript without a score is better than none.
-        let sentiment = engines.scorer.as_ref().filter(|_| wanted).and_then(|(_, s)| s.score(&transcript.text.0).ok());
-        Finished { transcript, entities, sentiment }
-    }))
-    .map_err(|_| Fault::Crashed)
-}
-
-/// A leg's reply; counted as a segment served.
-pub(super) fn reply(
-    engines: &Engines,
-    about: &About,
-    samples: &[i16],
-    asr: &'static str,
-    outcome: Result<Finished, Fault>,
-    (queued, decoded): (Duration, Duration),
-) -> Reply {
-    let (id, kind) = (about.id, about.kind);
-    let audio = Duration::from_secs_f64(samples.len() as f64 / f64::from(PIPELINE_HZ));
-    telemetry::SegmentServed { kind, audio, queued, decoded, fault: outcome.as_ref().err() }.emit();
-    let (outcome, entities, sentiment) = match outcome {
-        Ok(Finished { transcript, entities, sentiment }) => (Ok(transcript), entities, sentiment),
-        Err(fault) => (Err(fault), Vec::new(), None),
-    };
-    let scorer = engines.scorer.as_ref().map(|(name, _)| *name);
-    Reply { id, kind, outcome, entities, sentiment, asr, scorer, queued, decoded }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -259,6 +237,7 @@ mod tests {
 
     use super::*;
     use crate::asr::Local;
+    use crate::inference::job::About;
     use crate::inference::queue::Limits;
     use crate::inference::{FailOver, Redaction};
     use crate::redact::Policy;
@@ -309,15 +288,18 @@ mod tests {
             quick: None,
             fail_over: FailOver::default(),
             scorer: None,
+            shadow: None,
             redaction: Policy::default(),
         };
-        let buffers = BufferPool::new(1, 1);
-        let queue = Queue::new(Limits { audio_max_s: 60, partials_max: 0 }, 1);
+        let buffers = Arc::new(BufferPool::new(1, 1));
+        let queue = Arc::new(Queue::new(Limits { audio_max_s: 60, partials_max: 0, scores_audio_max_s: 60 }, 1));
+        let finish = Arc::new(Finish::new(None, None, Arc::clone(&queue), Arc::clone(&buffers)));
         let (sender, mut replies) = mpsc::channel(lengths.len());
         for (id, &samples) in (0..).zip(lengths) {
             let redaction = Redaction::new(Policy::default(), Arc::default());
             let leg = LegId::parse(&format!("leg-{id}")).unwrap();
-            let about = About { leg, id: SegmentId(id), kind: SegmentKind::Final, at: Moment(id), redaction };
+            let (id, kind, at) = (SegmentId(id), SegmentKind::Final, Moment(id));
+            let about = About { leg, id, kind, at, redaction, overhearing: None };
             let to = To::Leg(sender.clone().try_reserve_owned().unwrap());
             let samples = Arc::new(vec![0; samples]);
             let job = Job { about, samples, backend: 0, submitted: Instant::now(), to };
@@ -326,7 +308,7 @@ mod tests {
         let (report, _) = watch::channel(Readiness::Warming);
         let warmth = Warmth::new(report, 1);
         std::thread::scope(|scope| {
-            scope.spawn(|| run(&engines, &queue, &warmth, &buffers));
+            scope.spawn(|| run(&engines, &queue, &finish, &warmth, &buffers));
             let mut answers: Vec<_> = lengths.iter().map(|_| replies.blocking_recv().unwrap()).collect();
             queue.close(&buffers);
             answers.sort_unstable_by_key(|reply| reply.id.0);

@@ -38,14 +38,14 @@ pub struct Heard<'a> {
 }
 
 /// What one conversation remembers. `Debug` shows nothing of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Memory {
     /// What was asked for, and when, by whomever.
     asked: Vec<(EntityKind, Moment)>,
     legs: BTreeMap<LegId, Leg>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Leg {
     /// The last final that was redacted.
     last: u64,

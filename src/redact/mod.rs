@@ -110,6 +110,25 @@ fn find(scene: &Scene<'_>, kinds: Kinds) -> Vec<Placed> {
     all
 }
 
+/// What is in either of two accounts of a text. Places that overlap are one, of the longer's kind.
+#[must_use]
+pub fn united(mut found: Vec<Found>, more: Vec<Found>) -> Vec<Found> {
+    found.extend(more);
+    found.sort_by_key(|found| found.bytes);
+    let mut all: Vec<Found> = Vec::with_capacity(found.len());
+    let length = |found: &Found| found.bytes.1 - found.bytes.0;
+    for next in found {
+        match all.last_mut() {
+            Some(last) if next.bytes.0 < last.bytes.1 => {
+                let kind = if length(&next) > length(last) { next.kind } else { last.kind };
+                *last = Found { kind, bytes: (last.bytes.0, last.bytes.1.max(next.bytes.1)) };
+            }
+            _ => all.push(next),
+        }
+    }
+    all
+}
+
 fn overlaps(spans: &[Placed], (first, last): Span) -> bool {
     spans.iter().any(|(_, (a, b))| first <= *b && last >= *a)
 }

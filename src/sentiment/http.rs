@@ -11,22 +11,21 @@
 //! that of the score: at −0.05 and below negative, at 0.05 and above positive. So may
 //! `weights`, which sum to 1; without them the score's size is the weight of its side.
 //!
-//! An inference thread waits for the answer, so the deadline is short, and a service that
-//! fails is left alone for a while. A text without an answer has no sentiment. Must never
-//! put a text, the key or an answer into an error or a log.
+//! A text waits for its answer no longer than `timeout_ms`, and without one has no sentiment.
+//! Must never put a text, the key or an answer into an error or a log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use reqwest::{Client, Url, redirect};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
-use tokio::runtime::Runtime;
 
-use super::{Backend, Scorer};
-use crate::http::{BodyError, body};
+use super::{Backend, Engine, Remote, Terms};
+use crate::http;
 use crate::types::{BuildError, Fault, Private, Sentiment, SentimentLabel, is_this_machine, settings};
 
 const NAME: &str = "sentiment.http";
@@ -36,10 +35,6 @@ const ANSWER_MAX: usize = 16_384;
 
 /// Longest text sent, in bytes: many times what a segment of speech can hold.
 const TEXT_MAX: usize = 8_192;
-
-/// After so many failures in a row the service is left alone for [`PAUSE`].
-const FAILURES_MAX: u32 = 3;
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 pub(super) struct Http;
@@ -55,11 +50,15 @@ struct Settings {
     key: Private<String>,
     /// Longest wait for an answer, connecting included, in ms, 10 to 5,000.
     timeout_ms: u64,
+    /// Texts under way at a time, 1 to 1,000.
+    concurrency_max: usize,
+    /// Texts waiting for one of those places, 0 to 10,000.
+    queue_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { url: String::new(), key: Private::default(), timeout_ms: 300 }
+        Self { url: String::new(), key: Private::default(), timeout_ms: 300, concurrency_max: 16, queue_max: 100 }
     }
 }
 
@@ -84,8 +83,8 @@ impl Backend for Http {
         true
     }
 
-    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError> {
-        let Settings { url, key, timeout_ms } = settings(NAME, table)?;
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Engine, BuildError> {
+        let Settings { url, key, timeout_ms, concurrency_max, queue_max } = settings(NAME, table)?;
         let refused = |problem: String, remedy: &str| BuildError::new(NAME, problem, remedy);
         let link = Url::parse(&url).ok().filter(is_safe).ok_or_else(|| {
             refused(
@@ -93,22 +92,25 @@ impl Backend for Http {
                 "expected https://…, or http:// to this machine",
             )
         })?;
-        if !(10..=5_000).contains(&timeout_ms) {
-            return Err(refused(format!("timeout_ms = {timeout_ms}"), "expected 10 to 5000"));
+        for (key, value, range, expected) in [
+            ("timeout_ms", timeout_ms, 10..=5_000, "expected 10 to 5000"),
+            ("concurrency_max", concurrency_max as u64, 1..=1_000, "expected 1 to 1000"),
+            ("queue_max", queue_max as u64, 0..=10_000, "expected 0 to 10000"),
+        ] {
+            if !range.contains(&value) {
+                return Err(refused(format!("{key} = {value}"), expected));
+            }
         }
         if !key.0.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
             return Err(refused("key has characters that no header takes".to_owned(), "expected printable ASCII"));
         }
-        let failed = |error: String| refused(error, "see the system's own message");
         let client = Client::builder()
-            .timeout(Duration::from_millis(timeout_ms))
             // A text goes where the configuration says and nowhere else.
             .redirect(redirect::Policy::none())
             .build()
-            .map_err(|error| failed(error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = Some(runtime.map_err(|error| failed(error.to_string()))?);
-        Ok(Arc::new(Service { link, key, client, runtime, health: Mutex::default() }))
+            .map_err(|error| refused(error.to_string(), "see the system's own message"))?;
+        let terms = Terms { concurrency_max, queue_max, timeout: Duration::from_millis(timeout_ms) };
+        Ok(Engine::Remote(Arc::new(Service { link, key, client, terms })))
     }
 }
 
@@ -117,78 +119,40 @@ fn is_safe(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && url.host_str().is_some_and(is_this_machine)
 }
 
-/// How the service has been.
-#[derive(Debug, Default)]
-struct Health {
-    /// Failures since it last answered.
-    failures: u32,
-    /// Until then it is left alone.
-    resting: Option<Instant>,
-}
-
 struct Service {
     link: Url,
     key: Private<String>,
     client: Client,
-    /// Taken when the service is dropped.
-    runtime: Option<Runtime>,
-    health: Mutex<Health>,
+    terms: Terms,
 }
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        // A runtime that is dropped within another one's task would wait for itself.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+impl Remote for Service {
+    fn terms(&self) -> Terms {
+        self.terms
     }
-}
 
-impl Scorer for Service {
-    fn score(&self, text: &str) -> Result<Sentiment, Fault> {
-        if text.trim().is_empty() {
-            return Ok(weighed(0.0, None));
-        }
-        if self.health.lock().resting.is_some_and(|until| Instant::now() < until) {
-            return Err(Fault::Backend("http: left alone after failures".to_owned()));
-        }
-        let answer = self.ask(beginning(text)).and_then(|answer| read(&answer));
-        let mut health = self.health.lock();
-        match answer {
-            Ok(_) => *health = Health::default(),
-            Err(problem) => {
-                health.failures += 1;
-                if health.failures >= FAILURES_MAX {
-                    health.resting = Some(Instant::now() + PAUSE);
-                    tracing::warn!(problem, "the sentiment service fails; it is left alone for {} s", PAUSE.as_secs());
-                }
+    fn score<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Sentiment, Fault>> {
+        async move {
+            if text.trim().is_empty() {
+                return Ok(weighed(0.0, None));
             }
+            // Whoever asks has a bound of its own; this one holds without.
+            let answer = tokio::time::timeout(self.terms.timeout, self.ask(beginning(text)));
+            read(&answer.await.unwrap_or(Err(Fault::Timeout))?)
         }
-        answer.map_err(|problem| Fault::Backend(format!("http: {problem}")))
+        .boxed()
     }
 }
 
 impl Service {
     /// The body of the answer to `text`.
-    fn ask(&self, text: &str) -> Result<Vec<u8>, &'static str> {
+    async fn ask(&self, text: &str) -> Result<Vec<u8>, Fault> {
         let mut request = self.client.post(self.link.clone()).header("content-type", "application/json");
         if !self.key.0.is_empty() {
             request = request.bearer_auth(&self.key.0);
         }
-        let request = request.body(json!({"text": text}).to_string());
-        let runtime = self.runtime.as_ref().ok_or("closed")?;
-        runtime.block_on(async {
-            let response = request.send().await.map_err(|error| told(&error))?;
-            match response.status().as_u16() {
-                200 => {}
-                401 | 403 => return Err("it wants another key"),
-                _ => return Err("it refused the text"),
-            }
-            body(response, ANSWER_MAX).await.map_err(|error| match error {
-                BodyError::TooLong => "its answer is too long",
-                BodyError::Broken(error) => told(&error),
-            })
-        })
+        let sent = request.body(json!({"text": text}).to_string()).send().await;
+        http::answer(sent.map_err(|error| http::fault(&error))?, ANSWER_MAX).await
     }
 }
 
@@ -196,15 +160,6 @@ impl Service {
 fn beginning(text: &str) -> &str {
     let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= TEXT_MAX).last();
     &text[..end.unwrap_or_default()]
-}
-
-/// A failure by its name. The error's own words hold the link, which may hold a secret.
-fn told(error: &reqwest::Error) -> &'static str {
-    match () {
-        () if error.is_timeout() => "no answer in time",
-        () if error.is_connect() => "no connection",
-        () => "the connection broke",
-    }
 }
 
 /// The service's answer.
@@ -222,15 +177,15 @@ struct Weights {
     positive: f32,
 }
 
-fn read(answer: &[u8]) -> Result<Sentiment, &'static str> {
-    let answer: Answer = serde_json::from_slice(answer).map_err(|_| "its answer is not what was agreed")?;
+fn read(answer: &[u8]) -> Result<Sentiment, Fault> {
+    let answer: Answer = serde_json::from_slice(answer).map_err(|_| Fault::Garbage("it is not what was agreed"))?;
     if !(-1.0..=1.0).contains(&answer.score) {
-        return Err("its score is not within −1 to 1");
+        return Err(Fault::Garbage("its score is not within −1 to 1"));
     }
     if let Some(Weights { negative, neutral, positive }) = answer.weights {
         let all = [negative, neutral, positive];
         if !all.iter().all(|weight| (0.0..=1.0).contains(weight)) || (all.iter().sum::<f32>() - 1.0).abs() > 0.01 {
-            return Err("its weights do not sum to 1");
+            return Err(Fault::Garbage("its weights do not sum to 1"));
         }
     }
     let said = weighed(answer.score, answer.weights);
@@ -240,7 +195,7 @@ fn read(answer: &[u8]) -> Result<Sentiment, &'static str> {
         SentimentLabel::Positive => "positive",
     };
     match answer.label {
-        Some(label) if label != name => Err("its label is not that of its score"),
+        Some(label) if label != name => Err(Fault::Garbage("its label is not that of its score")),
         _ => Ok(said),
     }
 }
@@ -283,33 +238,27 @@ pub(super) fn ok(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use super::*;
 
-    fn scorer(url: &str, more: &str) -> Result<Arc<dyn Scorer>, String> {
+    fn scorer(url: &str, more: &str) -> Result<Arc<dyn Remote>, String> {
         let table = format!("url = \"{url}\"\n{more}").parse().unwrap();
-        Http.build(&table, &[]).map_err(|error| error.to_string())
-    }
-
-    fn fault(scorer: &dyn Scorer) -> String {
-        match scorer.score("SECRET-TEXT") {
-            Err(Fault::Backend(problem)) => problem,
-            other => panic!("{other:?}"),
+        match Http.build(&table, &[]).map_err(|error| error.to_string())? {
+            Engine::Remote(scorer) => Ok(scorer),
+            Engine::Local(_) => panic!("it works here"),
         }
     }
 
-    #[test]
-    fn a_text_is_sent_with_the_key_and_its_score_comes_back() {
+    #[tokio::test]
+    async fn a_text_is_sent_with_the_key_and_its_score_comes_back() {
         let url = service(|head, body| {
             assert!(head.contains("authorization: Bearer k-123\r\n") && head.starts_with("POST /score "), "{head}");
             assert_eq!(body, r#"{"text":"so \"slow\""}"#);
             ok(r#"{"score": -0.7, "label": "negative", "weights": {"negative": 0.8, "neutral": 0.2, "positive": 0}}"#)
         });
-        let scorer = scorer(&url, "key = 'k-123'").unwrap();
-        let said = scorer.score("so \"slow\"").unwrap();
+        let scorer = scorer(&url, "key = 'k-123'\ntimeout_ms = 5000").unwrap();
+        let said = scorer.score("so \"slow\"").await.unwrap();
         assert_eq!((said.label, said.compound, said.negative), (SentimentLabel::Negative, -0.7, 0.8));
-        let nothing = scorer.score(" \n").unwrap();
+        let nothing = scorer.score(" \n").await.unwrap();
         assert_eq!((nothing.label, nothing.neutral), (SentimentLabel::Neutral, 1.0));
     }
 
@@ -321,47 +270,38 @@ mod tests {
         assert_eq!(beginning(&format!("x{}", "ü".repeat(TEXT_MAX))).len(), TEXT_MAX - 1);
     }
 
-    #[test]
-    fn every_failure_has_its_name_and_shows_nothing() {
+    #[tokio::test]
+    async fn every_failure_has_its_name_and_shows_nothing() {
         let long = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", "x".repeat(ANSWER_MAX + 1));
-        for (answer, named) in [
-            ("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned(), "another key"),
-            ("HTTP/1.1 302 There\r\nlocation: http://example.org/\r\ncontent-length: 0\r\n\r\n".to_owned(), "refused"),
-            ("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned(), "refused"),
-            (long, "too long"),
-            (String::new(), "broke"),
-            (ok("SECRET-ANSWER"), "not what was agreed"),
-            (ok(r#"{"score": 2}"#), "within"),
-            (ok(r#"{"score": 0.5, "label": "negative"}"#), "label"),
-            (ok(r#"{"score": 0.5, "weights": {"negative": 1, "neutral": 1, "positive": 1}}"#), "sum"),
+        let status = |line: &str| format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n");
+        for (answer, fault) in [
+            (status("403 No"), Fault::Unauthorised),
+            (status("302 There\r\nlocation: http://example.org/"), Fault::Refused(302)),
+            (status("500 No"), Fault::Refused(500)),
+            (status("429 No\r\nretry-after: 7"), Fault::Limited { retry_after: Some(Duration::from_secs(7)) }),
+            (long, Fault::Oversized),
+            (String::new(), Fault::Disconnected),
+            (ok("SECRET-ANSWER"), Fault::Garbage("it is not what was agreed")),
+            (ok(r#"{"score": 2}"#), Fault::Garbage("its score is not within −1 to 1")),
+            (ok(r#"{"score": 0.5, "label": "negative"}"#), Fault::Garbage("its label is not that of its score")),
+            (
+                ok(r#"{"score": 0.5, "weights": {"negative": 1, "neutral": 1, "positive": 1}}"#),
+                Fault::Garbage("its weights do not sum to 1"),
+            ),
         ] {
             let url = service(move |_, _| answer.clone());
-            let problem = fault(&*scorer(&url, "key = \"SECRET-KEY\"").unwrap());
-            assert!(problem.contains(named) && !problem.contains("SECRET"), "{problem}");
+            let scorer = scorer(&url, "key = \"SECRET-KEY\"\ntimeout_ms = 5000").unwrap();
+            assert_eq!(scorer.score("SECRET-TEXT").await, Err(fault));
         }
     }
 
-    #[test]
-    fn a_service_that_does_not_answer_costs_the_deadline_and_then_nothing() {
-        let asked = Arc::new(AtomicU32::new(0));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let count = Arc::clone(&asked);
-        std::thread::spawn(move || {
-            let mut kept = Vec::new();
-            for stream in listener.incoming() {
-                count.fetch_add(1, Ordering::SeqCst);
-                kept.push(stream);
-            }
-        });
-        let scorer = scorer(&url, "timeout_ms = 50").unwrap();
-        for _ in 0..FAILURES_MAX {
-            assert!(fault(&*scorer).contains("no answer in time"));
-        }
-        for _ in 0..20 {
-            assert!(fault(&*scorer).contains("left alone"));
-        }
-        assert!(asked.load(Ordering::SeqCst) <= FAILURES_MAX);
+    #[tokio::test]
+    async fn a_service_that_does_not_answer_or_is_not_there_costs_the_deadline() {
+        let hangs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", hangs.local_addr().unwrap());
+        assert_eq!(scorer(&url, "timeout_ms = 50").unwrap().score("well").await, Err(Fault::Timeout));
+        drop(hangs);
+        assert_eq!(scorer(&url, "timeout_ms = 5000").unwrap().score("well").await, Err(Fault::Unreachable));
     }
 
     #[test]
@@ -372,6 +312,8 @@ mod tests {
             ("http://127.example.org/", "", "https"),
             ("ftp://127.0.0.1/", "", "https"),
             ("https://example.org/", "timeout_ms = 5", "timeout_ms = 5"),
+            ("https://example.org/", "concurrency_max = 0", "concurrency_max = 0"),
+            ("https://example.org/", "queue_max = 10001", "queue_max = 10001"),
             ("https://example.org/", "key = 'SECRET KEY'", "key"),
         ] {
             let error = scorer(url, more).err().unwrap();

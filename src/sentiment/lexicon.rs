@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use vader_parity::SentimentIntensityAnalyzer;
 
-use super::{Backend, Scorer};
+use super::{Backend, Engine, Local};
 use crate::types::{BuildError, Fault, Sentiment, SentimentLabel, settings};
 
 /// See the module's documentation.
@@ -31,9 +31,9 @@ impl Backend for Lexicon {
         "VADER: English word list and rules, about 6 µs an utterance, no model"
     }
 
-    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Engine, BuildError> {
         let Settings {} = settings("sentiment.lexicon", table)?;
-        Ok(Arc::new(Vader::new()))
+        Ok(Engine::Local(Arc::new(Vader::new())))
     }
 }
 
@@ -48,7 +48,7 @@ impl Vader {
     }
 }
 
-impl Scorer for Vader {
+impl Local for Vader {
     fn score(&self, text: &str) -> Result<Sentiment, Fault> {
         let scores = self.0.polarity_scores(text);
         // Adding zero turns a rounded −0.0 into 0.0.

@@ -1,10 +1,20 @@
 //! Sentiment: text in, a score out.
 //!
-//! A backend is one file here plus one line in [`BACKENDS`]. Scorers run on the
-//! inference threads, right after the transcriber, once for each final.
+//! A backend is one file here plus one line in [`BACKENDS`]. It builds an [`Engine`], which
+//! works in one of two ways, once for each final:
+//!
+//! ```text
+//! Local    here, on the inference threads, right after the transcriber
+//! Remote   elsewhere, over the network: a future for each text, no thread of ours
+//! ```
+//!
+//! A transcript without a score is better than none, and waits for it no longer than its bound.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 
 use crate::types::{BuildError, Fault, Sentiment};
 
@@ -14,6 +24,9 @@ mod neural;
 
 /// Every sentiment backend, in the order it is listed to people. The first is the default.
 pub static BACKENDS: &[&dyn Backend] = &[&lexicon::Lexicon, &neural::Neural, &http::Http];
+
+/// Keys of `[sentiment]` that are not backends, so that no backend may be called so.
+pub const RESERVED: [&str; 3] = ["backend", "breaker", "none"];
 
 /// The entry of one sentiment backend in [`BACKENDS`].
 pub trait Backend: Sync {
@@ -39,16 +52,46 @@ pub trait Backend: Sync {
     ///
     /// # Errors
     /// Names the key, file or value that is wrong and the remedy.
-    fn build(&self, settings: &toml::Table, models: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError>;
+    fn build(&self, settings: &toml::Table, models: &[PathBuf]) -> Result<Engine, BuildError>;
 }
 
-/// A sentiment backend made ready; shared by the inference threads.
-pub trait Scorer: Send + Sync {
+/// A sentiment backend made ready for use.
+#[derive(Clone)]
+pub enum Engine {
+    /// It works on our inference threads.
+    Local(Arc<dyn Local>),
+    /// It works elsewhere.
+    Remote(Arc<dyn Remote>),
+}
+
+/// A local backend made ready; shared by the inference threads.
+pub trait Local: Send + Sync {
     /// Scores one utterance of any length, the empty one included. Never panics.
     ///
     /// # Errors
     /// [`Fault::Backend`] when the backend fails; the transcript is published without a score.
     fn score(&self, text: &str) -> Result<Sentiment, Fault>;
+}
+
+/// The bounds of a remote backend, for whoever asks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Texts under way at a time.
+    pub concurrency_max: usize,
+    /// Texts waiting for one of those places; one more goes without a score at once.
+    pub queue_max: usize,
+    /// Longest wait for a score, the wait for a place included.
+    pub timeout: Duration,
+}
+
+/// A backend that works elsewhere.
+pub trait Remote: Send + Sync {
+    /// Its bounds.
+    fn terms(&self) -> Terms;
+
+    /// As [`Local::score`], over the network; the error is the fault by its name. Dropping the
+    /// future gives the text up.
+    fn score<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<Sentiment, Fault>>;
 }
 
 /// Finds a backend by its name in the configuration.
@@ -73,8 +116,8 @@ mod tests {
     use super::*;
     use crate::types::SentimentLabel;
 
-    #[test]
-    fn every_backend_keeps_to_the_ranges_and_hears_the_difference() {
+    #[tokio::test]
+    async fn every_backend_keeps_to_the_ranges_and_hears_the_difference() {
         assert!(!BACKENDS.is_empty());
         for backend in BACKENDS {
             let fetch = |name: &&str| crate::models::test_store().fetch(name, false, &mut |_| {});
@@ -98,19 +141,28 @@ mod tests {
                     http::ok(&format!(r#"{{"score": {score}}}"#))
                 });
                 table.insert("url".to_owned(), url.into());
+                table.insert("timeout_ms".to_owned(), 5_000.into());
             }
-            let scorer = backend.build(&table, &models).unwrap();
+            let engine = backend.build(&table, &models).unwrap();
+            assert_eq!(matches!(engine, Engine::Remote(_)), backend.is_remote(), "{}", backend.name());
+            let score = async |text: &str| match &engine {
+                Engine::Local(scorer) => scorer.score(text),
+                Engine::Remote(scorer) => scorer.score(text).await,
+            };
             let long = "GREAT! but not 😡 ".repeat(5_000);
             for text in ["", " \n", "???", "no", "4111 1111", "\u{0}\u{202e}", &long] {
-                let s = scorer.score(text).unwrap();
+                let s = score(text).await.unwrap();
                 assert!((-1.0..=1.0).contains(&s.compound), "{}: {s:?}", backend.name());
                 let sum = s.negative + s.neutral + s.positive;
                 assert!(sum == 0.0 || (sum - 1.0).abs() < 0.01, "{}: weights sum to {sum}", backend.name());
             }
-            let label = |text| scorer.score(text).unwrap().label;
-            assert_eq!(label("thank you so much, that was wonderful help"), SentimentLabel::Positive);
-            assert_eq!(label("this is terrible, I am really angry about it"), SentimentLabel::Negative);
-            assert_eq!(scorer.score("the same"), scorer.score("the same"), "{}", backend.name());
+            for (text, label) in [
+                ("thank you so much, that was wonderful help", SentimentLabel::Positive),
+                ("this is terrible, I am really angry about it", SentimentLabel::Negative),
+            ] {
+                assert_eq!(score(text).await.unwrap().label, label, "{}: {text}", backend.name());
+            }
+            assert_eq!(score("the same").await, score("the same").await, "{}", backend.name());
         }
     }
 
@@ -118,6 +170,7 @@ mod tests {
     fn unknown_names_and_settings_are_refused() {
         assert!(find("nope").err().unwrap().to_string().contains("lexicon"));
         for backend in BACKENDS {
+            assert!(!RESERVED.contains(&backend.name()), "{} is a key of [sentiment]", backend.name());
             let error = backend.build(&"colour = 1".parse().unwrap(), &[]).err().expect("an unknown key was taken");
             assert!(error.to_string().contains("colour"), "{error}");
         }

@@ -34,12 +34,21 @@ pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> impl IntoRespo
     let refused = !standings.is_empty() && standings.iter().all(|(_, standing)| *standing == Standing::Refused);
     let transcribers: serde_json::Map<String, Value> =
         standings.into_iter().map(|(name, standing)| (name.to_owned(), standing.as_str().into())).collect();
+    let scorer: serde_json::Map<String, Value> = gateway
+        .pool
+        .scorer_standing()
+        .map(|(name, standing)| (name.to_owned(), standing.as_str().into()))
+        .into_iter()
+        .collect();
+    let shadow: serde_json::Map<String, Value> =
+        gateway.pool.shadow_standing().map(|(name, standing)| (name.to_owned(), standing.into())).into_iter().collect();
     let ready = model == "ready" && !refused && legs == "ready" && outbox == "ready" && !draining;
-    // A sink in trouble is shown, but calls can be taken while the outbox has room.
+    // A scorer, a shadow or a sink in trouble is shown, but calls can be taken: a text goes without
+    // a score and unmeasured, and events while the outbox has room.
     let sinks: serde_json::Map<String, Value> =
         gateway.outbox.troubles().into_iter().map(|(name, trouble)| (name.to_owned(), trouble.into())).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({"ready": ready, "model": model, "transcribers": transcribers, "legs": legs, "outbox": outbox, "draining": draining, "sinks_in_trouble": sinks});
+    let body = json!({"ready": ready, "model": model, "transcribers": transcribers, "scorer": scorer, "shadow": shadow, "legs": legs, "outbox": outbox, "draining": draining, "sinks_in_trouble": sinks});
     (status, Json(body))
 }
 

@@ -2,11 +2,17 @@
 //!
 //! Invariant: it waits for its own socket, its replies, its commands, its timer and the
 //! drain signal, and for nothing else; never for inference, a sink or another leg.
+//!
+//! Waking up for a frame costs more than the frame. So frames of which nothing can come are
+//! left in the socket, and one wake-up takes them together with the first that matters
+//! ([`Call::batch`]); no event is later for it. What is not audio is taken in its order all
+//! the same: whatever else wakes the leg, it first reads what is there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
@@ -15,15 +21,30 @@ use uuid::Uuid;
 use super::admission::Place;
 use super::legs::{Capture, Command, LegInfo};
 use super::presence::Presence;
-use super::{CLOCK_MAX, Gateway, media_auth};
+use super::{Appetite, CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
-use crate::inference::Redaction;
+use crate::inference::{Overhearing, Redaction};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
-use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Speaker};
+use crate::types::rate::FRAME_MS;
+use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Shadow, Speaker};
 use crate::vonage::media_token::MediaClaims;
 
-/// Messages taken from a socket that never pauses before commands are looked for.
+/// Bytes of the header of a masked message with a frame in it (RFC 6455 section 5.2).
+const MESSAGE_HEAD: usize = 8;
+
+/// How much later than the frames we wait for should have come we look at what is there: a
+/// text or a close behind too little audio wakes nobody.
+const STALLED: Duration = Duration::from_millis(50);
+
+/// A timer that fires by so much too early is left as it is.
+const EARLY_MAX: Duration = Duration::from_millis(50);
+
+/// Messages taken from a socket that never pauses before answers and commands are looked for.
 const RECEIVED_IN_A_ROW_MAX: u32 = 32;
+
+/// Messages that are taken before a command because they were there first: more than a leg ever
+/// leaves in its socket, and no more than a peer that floods it can hold a command up with.
+const CAUGHT_UP_MAX: usize = 256;
 
 /// What the handshake said about the leg.
 #[derive(Default)]
@@ -51,7 +72,7 @@ impl Asked {
 }
 
 /// Runs a leg from its handshake to its last event.
-pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, place: Place) {
+pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appetite, asked: Asked, place: Place) {
     let (id, own_conversation) = new_ids();
     LegOpened { leg: &id, legs: gateway.admission.legs() }.emit();
     let (now, wall) = (gateway.clock.now(), gateway.clock.wall());
@@ -67,6 +88,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         listen_only: asked.listen_only,
         keys: redaction.policy().keys,
     };
+    let overhearing = gateway.pool.overhear(&conversation);
     let info = LegInfo {
         id: id.clone(),
         conversation: conversation.clone(),
@@ -98,7 +120,11 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, asked: Asked, 
         connected: now,
         named,
         redaction,
+        overhearing,
         socket: Some(socket),
+        appetite,
+        heard_at: now,
+        stalled_at: now,
         replies_in,
         replies,
         commands,
@@ -131,8 +157,15 @@ struct Leg {
     /// Whether the conversation is known for good.
     named: bool,
     redaction: Redaction,
+    /// Where a second transcriber hears this leg, too.
+    overhearing: Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
+    appetite: Appetite,
+    /// When the newest message was received.
+    heard_at: Moment,
+    /// When more should have come.
+    stalled_at: Moment,
     replies_in: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
     commands: mpsc::Receiver<Command>,
@@ -144,6 +177,7 @@ struct Leg {
 enum Happened {
     Received(Option<Result<Message, axum::Error>>),
     Replied(Box<Reply>),
+    Overheard(Box<Shadow>),
     Told(Command),
     TimePassed,
     Drain,
@@ -156,47 +190,81 @@ impl Leg {
         tokio::pin!(drain);
         let mut draining = false;
         let mut received_in_a_row = 0_u32;
-        // Re-armed only to come sooner: most deadlines move on with every frame, and
-        // one that fires early costs less than fifty re-armings a second.
         let mut armed: Option<Moment> = None;
         let timer = sleep_until(tokio::time::Instant::now());
         tokio::pin!(timer);
+        let mut now = self.connected;
         while let Some(until) = self.act().await {
+            let until = [until, self.wait_for_more(now)].into_iter().flatten().min();
             arm(&mut armed, timer.as_mut(), until, &self.gateway);
-            // In this order: answers are few; the socket is what wakes a leg fifty times a
-            // second, and what comes after it is then not looked at. A peer that never
-            // pauses starves nobody: any input makes the call look at the time, and tokio
-            // stops a socket that is always ready now and then. Commands are not left to that:
-            // they are looked for after every so many messages in a row.
+            // In this order: the socket is what wakes a leg, often with several messages at
+            // once, and what comes after it is then not looked at. A peer that never pauses
+            // starves nobody: any input makes the call look at the time, and tokio stops a
+            // socket that is always ready now and then. Answers and commands are not left to
+            // that: they are looked for after every so many messages in a row.
             let happened = tokio::select! {
                 biased;
-                Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
+                Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 Some(command) = self.commands.recv() => Happened::Told(command),
+                Some(shadow) = overheard(&mut self.overhearing), if self.overhearing.is_some() => Happened::Overheard(shadow),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
             };
-            let now = self.gateway.clock.now();
+            now = self.gateway.clock.now();
             received_in_a_row = if matches!(happened, Happened::Received(_)) { received_in_a_row + 1 } else { 0 };
-            if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
-                received_in_a_row = 0;
-                while let Ok(command) = self.commands.try_recv() {
-                    self.on_command(now, command);
-                }
-            }
             match happened {
                 Happened::Received(received) => self.on_received(now, received).await,
-                Happened::Told(command) => self.on_command(now, command),
+                Happened::Told(command) => {
+                    self.catch_up(now).await;
+                    self.on_command(now, command);
+                }
                 Happened::Replied(reply) => self.call.handle(now, Input::Reply(*reply)),
+                Happened::Overheard(shadow) => self.call.handle(now, Input::Shadow(*shadow)),
                 Happened::TimePassed => {
                     armed = None;
+                    if now >= self.stalled_at {
+                        self.catch_up(now).await;
+                    }
                     self.call.handle(now, Input::Timeout);
                 }
                 Happened::Drain => {
                     draining = true;
+                    self.catch_up(now).await;
                     self.call.handle(now, Input::Drain);
                 }
             }
+            if received_in_a_row == RECEIVED_IN_A_ROW_MAX {
+                received_in_a_row = 0;
+                while let Ok(reply) = self.replies.try_recv() {
+                    self.call.handle(now, Input::Reply(*reply));
+                }
+                while let Ok(command) = self.commands.try_recv() {
+                    self.catch_up(now).await;
+                    self.on_command(now, command);
+                }
+            }
+        }
+    }
+
+    /// Leaves audio in the socket that nothing can come of yet, so that we are woken once for
+    /// all of it. Gives when to look all the same.
+    fn wait_for_more(&mut self, now: Moment) -> Option<Moment> {
+        let frames = u64::from(self.call.batch());
+        self.stalled_at = self.heard_at + Duration::from_millis(frames * FRAME_MS) + STALLED;
+        let frames = if now < self.stalled_at { frames as usize } else { 1 };
+        // The last of them is to be read as soon as it begins to arrive.
+        let bytes = (frames - 1) * (self.call.rate().frame_bytes() + MESSAGE_HEAD) + 1;
+        self.appetite.set(bytes as u32);
+        (frames > 1).then_some(self.stalled_at)
+    }
+
+    /// Takes what is in the socket and nobody was woken for: it came before what is to follow.
+    async fn catch_up(&mut self, now: Moment) {
+        self.appetite.set(0);
+        for _ in 0..CAUGHT_UP_MAX {
+            let Some(received) = receive(&mut self.socket).now_or_never() else { return };
+            self.on_received(now, received).await;
         }
     }
 
@@ -220,7 +288,9 @@ impl Leg {
     }
 
     fn transcribe(&mut self, segment: Segment) {
-        if let Err(segment) = self.gateway.pool.submit(segment, &self.redaction, &self.replies_in) {
+        let overhearing = self.overhearing.as_ref().map(|(overhearing, _)| overhearing);
+        let submitted = self.gateway.pool.submit(segment, &self.redaction, overhearing, &self.replies_in);
+        if let Err(segment) = submitted {
             let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);
             self.gateway.buffers.give(segment.samples);
             self.call.handle(self.gateway.clock.now(), Input::Reply(refusal));
@@ -228,6 +298,7 @@ impl Leg {
     }
 
     async fn on_received(&mut self, now: Moment, received: Option<Result<Message, axum::Error>>) {
+        self.heard_at = now;
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
             Some(Ok(Message::Text(text))) => {
@@ -270,6 +341,7 @@ impl Leg {
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             let joined_at = self.presence.join(&conversation, self.connected);
             self.redaction = self.gateway.pool.redaction(&conversation, self.redaction.policy().terms());
+            self.overhearing = self.gateway.pool.overhear(&conversation);
             self.call.join(conversation, joined_at);
             if let Some(Capture { paused: true, reason }) = self.presence.capture() {
                 self.call.start_paused(&reason);
@@ -288,7 +360,7 @@ impl Leg {
         }
         match command {
             Command::Heed => {}
-            Command::Play(playback) => self.call.handle(now, Input::Play(playback)),
+            Command::Play(playback) => self.call.handle(now, Input::Play(*playback)),
             Command::StopPlayback => self.call.handle(now, Input::StopPlayback),
             Command::Close => self.call.handle(now, Input::Close),
         }
@@ -335,9 +407,18 @@ async fn receive(socket: &mut Option<WebSocket>) -> Option<Result<Message, axum:
     }
 }
 
+async fn overheard(overhearing: &mut Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>) -> Option<Box<Shadow>> {
+    match overhearing {
+        Some((_, heard)) => heard.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sees to it that the timer fires at `until`, or a little early: most deadlines move on with
+/// every frame, and it is moved only after them when they have got well away.
 fn arm(armed: &mut Option<Moment>, timer: std::pin::Pin<&mut Sleep>, until: Option<Moment>, gateway: &Gateway) {
     if let Some(until) = until
-        && armed.is_none_or(|armed| until < armed)
+        && armed.is_none_or(|armed| until < armed || until > armed + EARLY_MAX)
     {
         timer.reset(gateway.clock.instant(until));
         *armed = Some(until);

@@ -29,7 +29,7 @@ pub enum Command {
     /// Look whether the conversation is paused, or over; any other command makes it look as well.
     Heed,
     /// Play this to the other party. [`LegHandle::play`] makes it.
-    Play(Playback),
+    Play(Box<Playback>),
     /// Take back all that was not heard yet.
     StopPlayback,
     /// End the leg; its last words are kept.
@@ -162,7 +162,7 @@ impl LegHandle {
         });
         // The runtime is shutting down, and with it the leg.
         let playback = ready.await.map_err(|_| CommandRefused::Gone)??;
-        self.try_send(Command::Play(playback))
+        self.try_send(Command::Play(Box::new(playback)))
     }
 
     /// A playback is over.
@@ -479,7 +479,7 @@ mod tests {
     fn commands_and_playbacks_are_bounded_and_refused_with_a_reason() {
         let legs = Legs::default();
         let (mut a, mut to_a) = leg(&legs, "a", "CON-1");
-        let play = |rate| Command::Play(Playback::new("p", rate, &[1], true).unwrap());
+        let play = |rate| Command::Play(Box::new(Playback::new("p", rate, &[1], true).unwrap()));
         let refused = |why: PlayRefused| Err(CommandRefused::Play(why));
         assert_eq!(a.try_send(play(Rate::Hz16000)), refused(PlayRefused::Rate));
         assert_eq!((a.try_send(play(Rate::Hz8000)), a.try_send(play(Rate::Hz8000))), (Ok(()), Ok(())));

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Gateway;
 use super::leg::{self, Asked};
 use super::media_auth::{Denied, Pass, Shown};
+use super::{Gateway, Peer};
 use crate::telemetry::{LegRefused, MediaDenied};
 use crate::types::{ConversationId, Speaker};
 
@@ -20,11 +20,11 @@ const RETRY_AFTER_S: &str = "5";
 /// Why a leg was refused whose handshake is none.
 const BAD_REQUEST: &str = "bad_request";
 
-/// Bytes that a leg's socket reads at once: with its header of 8, one frame at 16 kHz
-/// or two at 8 kHz, and too little over to read the beginning of the next. What is read
-/// in pieces costs a system call each. Longer messages are taken all the same. The
-/// library's default is 128 KiB, cleared before every read.
-const READ_BUFFER: usize = 660;
+/// Bytes that a leg's socket reads at once: with their headers of 8, five frames at 16 kHz,
+/// which is what waits for a quiet leg by default, and too little over to read the beginning of
+/// the next. What is read in pieces costs a system call each. Longer messages are taken all the
+/// same. The library's default is 128 KiB, cleared before every read.
+const READ_BUFFER: usize = 5 * 648 + 12;
 
 /// Bytes that may wait to be written to a peer that does not read.
 const WRITE_BUFFER_MAX: usize = 65_536;
@@ -36,6 +36,7 @@ pub(super) async fn connect(
     State(gateway): State<Arc<Gateway>>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
+    peer: Option<Extension<ConnectInfo<Peer>>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
@@ -85,6 +86,7 @@ pub(super) async fn connect(
             },
         };
         let runner = Arc::clone(&gateway);
+        let appetite = peer.map(|Extension(ConnectInfo(peer))| peer.appetite).unwrap_or_default();
         return upgrade
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -92,7 +94,7 @@ pub(super) async fn connect(
             .max_message_size(gateway.server.message_bytes_max)
             .max_frame_size(gateway.server.message_bytes_max)
             .on_upgrade(async move |socket| {
-                leg::run(runner, socket, asked, place).await;
+                leg::run(runner, socket, appetite, asked, place).await;
                 drop(counted);
             });
     } else {

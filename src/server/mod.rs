@@ -45,7 +45,7 @@ use self::conversations::Conversations;
 pub use self::legs::{
     COMMANDS_MAX, Capture, Command, CommandRefused, LegHandle, LegInfo, LegObserver, Legs, PAUSED_MAX, TooManyPaused,
 };
-pub use self::listener::Impatient;
+pub use self::listener::{Appetite, Impatient, Peer};
 pub use self::media_auth::{BadMediaAuth, CLOCK_MAX, Denied, MediaAuth, Pass, Shown, Ways};
 pub use self::recordings::{Recordings, can_write};
 pub use self::transcripts::Transcripts;

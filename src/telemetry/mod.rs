@@ -273,10 +273,75 @@ impl TranscriberAsked {
     }
 }
 
-/// A transcriber's circuit breaker moved.
+/// A text was given to the scorer.
+#[derive(Debug)]
+pub struct TextScored {
+    /// The scorer.
+    pub backend: &'static str,
+    /// `answered`, or the name of the fault for which the text has no score.
+    pub outcome: &'static str,
+    /// How long it took, the wait for a place included.
+    pub took: Duration,
+}
+
+impl TextScored {
+    /// Counts it.
+    pub fn emit(self) {
+        counter!("sidetone_sentiment_requests_total", "backend" => self.backend, "outcome" => self.outcome)
+            .increment(1);
+        histogram!("sidetone_sentiment_request_seconds", "backend" => self.backend).record(self.took.as_secs_f64());
+    }
+}
+
+/// A segment was offered to the second transcriber.
+#[derive(Debug)]
+pub struct ShadowAsked {
+    /// Its name.
+    pub backend: &'static str,
+    /// `answered`, `gone` (its leg was), or the name of the fault; `overload` is one that was shed.
+    pub outcome: &'static str,
+    /// How long it took, where it was asked.
+    pub took: Option<Duration>,
+}
+
+impl ShadowAsked {
+    /// Counts it.
+    pub fn emit(self) {
+        counter!("sidetone_shadow_segments_total", "backend" => self.backend, "outcome" => self.outcome).increment(1);
+        if let Some(took) = self.took {
+            histogram!("sidetone_shadow_request_seconds", "backend" => self.backend).record(took.as_secs_f64());
+        }
+    }
+}
+
+/// What the second transcriber heard was held against what the first did.
+#[derive(Debug)]
+pub struct ShadowCompared {
+    /// The second.
+    pub backend: &'static str,
+    /// The first.
+    pub first: &'static str,
+    /// Words that the first heard.
+    pub words: u64,
+    /// Words that differ.
+    pub errors: u64,
+}
+
+impl ShadowCompared {
+    /// Counts them.
+    pub fn emit(self) {
+        let Self { backend, first, words, errors } = self;
+        counter!("sidetone_shadow_words_total", "first" => first, "backend" => backend).increment(words);
+        counter!("sidetone_shadow_word_errors_total", "first" => first, "backend" => backend).increment(errors);
+    }
+}
+
+/// A backend's circuit breaker moved.
 #[derive(Debug)]
 pub struct BreakerMoved {
-    /// The transcriber.
+    /// `asr`, `sentiment`, `shadow`.
+    pub family: &'static str,
+    /// The backend.
     pub backend: &'static str,
     /// `closed`, `half_open`, `open` or `refused`.
     pub standing: &'static str,
@@ -287,11 +352,12 @@ pub struct BreakerMoved {
 impl BreakerMoved {
     /// Notes it, and logs what an operator would want to know.
     pub fn emit(self) {
-        gauge!("sidetone_asr_breaker", "backend" => self.backend).set(self.level);
-        match self.standing {
-            "refused" => tracing::error!(backend = self.backend, "the transcriber does not accept our key"),
-            "open" => tracing::warn!(backend = self.backend, "the transcriber fails; it is left alone for a while"),
-            _ => tracing::debug!(backend = self.backend, standing = self.standing, "circuit breaker"),
+        let Self { family, backend, standing, level } = self;
+        gauge!(format!("sidetone_{family}_breaker"), "backend" => backend).set(level);
+        match standing {
+            "refused" => tracing::error!(family, backend, "the backend does not accept our key"),
+            "open" => tracing::warn!(family, backend, "the backend fails; it is left alone for a while"),
+            _ => tracing::debug!(family, backend, standing, "circuit breaker"),
         }
     }
 }

@@ -147,8 +147,8 @@ pub enum Fault {
     /// A second answer, or one to something else.
     #[error("an answer came out of order")]
     OutOfOrder,
-    /// Every transcriber is being left alone after its failures.
-    #[error("no transcriber is available")]
+    /// The backend, or every one there is, is being left alone after its failures.
+    #[error("no backend is available")]
     Unavailable,
 }
 

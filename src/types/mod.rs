@@ -25,7 +25,7 @@ pub use id::{BadId, ConversationId, LegId, SegmentId};
 pub use private::Private;
 pub use rate::Rate;
 pub use redaction::{KeyRule, RedactionMode, RedactionTerms};
-pub use segment::{Reply, Segment, SegmentKind};
+pub use segment::{Disagreement, Reply, Segment, SegmentKind, Shadow};
 pub use sentiment::{Sentiment, SentimentLabel};
 pub use settings::settings;
 pub use speaker::Speaker;

@@ -87,7 +87,8 @@ impl Backend for Cascade {
         let hangover = wanted.hangover_ms.div_ceil(FRAME_MS);
         Ok(Arc::new(move || {
             let lead = [[0; FRAME_SAMPLES]; LEAD];
-            Box::new(Detector { gate: gate(), judge: judge(), hangover, left: None, lead, kept: 0 }) as Box<dyn Vad>
+            Box::new(Detector { gate: gate(), judge: judge(), hangover, left: None, lead, at: 0, kept: 0 })
+                as Box<dyn Vad>
         }))
     }
 }
@@ -107,8 +108,10 @@ struct Detector {
     hangover: u64,
     /// Frames that the gate stays open without a yes; `None` while it is closed.
     left: Option<u64>,
-    /// The last frames that the gate kept from the judge, oldest first.
+    /// The last frames that the gate kept from the judge, round and round.
     lead: [Frame; LEAD],
+    /// Where the next of them goes.
+    at: usize,
     /// How many of them there are.
     kept: usize,
 }
@@ -119,8 +122,8 @@ impl Vad for Detector {
         match (yes, self.left) {
             (true, None) => {
                 self.judge.reset();
-                for earlier in &self.lead[LEAD - self.kept..] {
-                    self.judge.score(earlier);
+                for n in 0..self.kept {
+                    self.judge.score(&self.lead[(self.at + LEAD - self.kept + n) % LEAD]);
                 }
                 self.kept = 0;
                 self.left = Some(self.hangover);
@@ -132,8 +135,8 @@ impl Vad for Detector {
         if self.left.is_some() {
             return self.judge.score(frame);
         }
-        self.lead.rotate_left(1);
-        self.lead[LEAD - 1] = *frame;
+        self.lead[self.at] = *frame;
+        self.at = (self.at + 1) % LEAD;
         self.kept = (self.kept + 1).min(LEAD);
         0.0
     }
@@ -174,6 +177,7 @@ mod tests {
             hangover,
             left: None,
             lead: [[0; FRAME_SAMPLES]; LEAD],
+            at: 0,
             kept: 0,
         };
         let scores = frames.iter().map(|&first| vad.score(&[first; FRAME_SAMPLES])).collect();

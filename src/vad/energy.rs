@@ -109,8 +109,11 @@ impl Detector {
 /// Level of a frame without its direct current, in dBFS, −100 to 0.
 fn level(frame: &Frame) -> f32 {
     let n = frame.len() as i64;
-    let sum: i64 = frame.iter().map(|&sample| i64::from(sample)).sum();
-    let squares: i64 = frame.iter().map(|&sample| i64::from(sample) * i64::from(sample)).sum();
+    let sum = i64::from(frame.iter().map(|&sample| i32::from(sample)).sum::<i32>());
+    // Two squares, of at most 2³⁰, at a time: many of those are done at once.
+    let square = |sample: i16| (i32::from(sample) * i32::from(sample)) as u32;
+    let pairs = frame.as_chunks::<2>().0.iter().map(|&[a, b]| u64::from(square(a) + square(b)));
+    let squares = pairs.sum::<u64>() as i64;
     // n · Σx² − (Σx)² = n² · variance, exact in whole numbers.
     let variance = (n * squares - sum * sum) as f32 / (n * n) as f32;
     10.0 * (variance / (32_768.0 * 32_768.0)).max(1e-10).log10()

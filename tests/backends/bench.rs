@@ -5,9 +5,10 @@ use std::sync::Arc;
 use sidetone::app;
 use sidetone::asr::{self, Engine, Remote, Speech};
 use sidetone::config::{Config, Source};
-use sidetone::inference::{BufferPool, Pool, Readiness, Redaction};
+use sidetone::inference::{BufferPool, Overhearing, Pool, Readiness, Redaction};
 use sidetone::types::{
-    ConversationId, Fault, LegId, MediaTime, Moment, RedactionTerms, Reply, Segment, SegmentId, SegmentKind, Transcript,
+    ConversationId, Fault, LegId, MediaTime, Moment, RedactionTerms, Reply, Segment, SegmentId, SegmentKind, Shadow,
+    Transcript,
 };
 use tokio::sync::mpsc;
 
@@ -40,6 +41,7 @@ pub struct Bench {
     pub pool: Pool,
     /// As a leg holds it: what its conversation remembers lasts as long.
     redaction: Redaction,
+    overhearing: Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>,
     sender: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
 }
@@ -56,9 +58,11 @@ impl Bench {
         let engines = app::engines(&config).unwrap();
         let buffers: Arc<BufferPool> = app::buffers(&config);
         let pool = app::pool(&config, &engines, &buffers).unwrap();
-        let redaction = pool.redaction(&ConversationId::parse("call").unwrap(), RedactionTerms::default());
+        let conversation = ConversationId::parse("call").unwrap();
+        let redaction = pool.redaction(&conversation, RedactionTerms::default());
+        let overhearing = pool.overhear(&conversation);
         let (sender, replies) = mpsc::channel(64);
-        Self { pool, redaction, sender, replies }
+        Self { pool, redaction, overhearing, sender, replies }
     }
 
     /// One whose first is `vendor`, and then `scripted`.
@@ -82,11 +86,22 @@ impl Bench {
         let Speech { leg, segment, samples, .. } = speech(id, kind, samples);
         let samples = Arc::into_inner(samples).unwrap();
         let segment = Segment { leg, id: segment, kind, samples, start: MediaTime(0), cut_at: Moment(0) };
-        self.pool.submit(segment, &self.redaction, &self.sender).unwrap();
+        let overhearing = self.overhearing.as_ref().map(|(overhearing, _)| overhearing);
+        self.pool.submit(segment, &self.redaction, overhearing, &self.sender).unwrap();
     }
 
     pub async fn reply(&mut self) -> Reply {
         *within("a reply", self.replies.recv()).await.unwrap()
+    }
+
+    /// What the second transcriber heard next.
+    pub async fn shadow(&mut self) -> Shadow {
+        *within("a shadow", self.overhearing.as_mut().expect("it is overheard").1.recv()).await.unwrap()
+    }
+
+    /// The leg is there no more.
+    pub fn leave(&mut self) {
+        self.overhearing = None;
     }
 
     pub async fn heard(&mut self, id: u64, samples: usize) -> (&'static str, Result<String, Fault>) {

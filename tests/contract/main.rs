@@ -15,7 +15,8 @@ use serde_json::Value;
 use sidetone::event::body::{
     CapturePaused, CaptureResumed, Characteristics, Dtmf, Hello, Label, LedgerAccount, LegEnded, LegStarted,
     PlaybackEnded, PlaybackOutcome, RedactedEntity, SentimentQuarter, SentimentScore, SentimentTrend, SpeechEnded,
-    SpeechStarted, TimedBy, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, Weights,
+    SpeechStarted, TimedBy, TimedWord, Timing, TranscriptDropped, TranscriptFinal, TranscriptPartial, TranscriptShadow,
+    Weights,
 };
 use sidetone::event::loss::{self, GatewayLoss};
 use sidetone::event::{Author, Body, Event, Origin, schema};
@@ -91,6 +92,7 @@ fn examples() -> Vec<Body> {
                 weights: Weights { negative: 0.25, neutral: 0.75, positive: 0.0 },
                 backend: "lexicon".into(),
             }),
+            sentiment_fault: None,
             level_dbfs: -22.5,
             timing: Timing { endpoint_ms: 500.0, queue_ms: 0.5, decode_ms: 60.0, total_ms: 560.5 },
         }),
@@ -100,6 +102,17 @@ fn examples() -> Vec<Body> {
             end_ms: 4_900,
             reason: "backend_fault".into(),
             fault: Some("unauthorised".into()),
+        }),
+        Body::TranscriptShadow(TranscriptShadow {
+            segment: 1,
+            text: "You have charged me twice".into(),
+            confidence: Some(0.5),
+            asr: "deepgram".into(),
+            first: "moonshine".into(),
+            words: 5,
+            substitutions: 0,
+            deletions: 0,
+            insertions: 0,
         }),
         Body::Dtmf(Dtmf { digit: "5".into(), duration_ms: Some(260), at_ms: 5_100 }),
         Body::CapturePaused(CapturePaused { at_ms: 5_200, reason: "card_number".into() }),

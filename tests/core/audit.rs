@@ -86,6 +86,10 @@ pub(crate) struct Audit {
     /// Incoming samples by `transcribed` or the reason of the drop, last segment apart.
     booked: BTreeMap<String, u64>,
     last_booked: Option<(String, u64)>,
+    /// Segments whose answer said that a second transcriber hears them, and that it was not told
+    /// of yet; and what it was said to have heard.
+    overheard: HashSet<u64>,
+    shadows: BTreeMap<u64, Vec<String>>,
 }
 
 /// A final segment given to a transcriber.
@@ -160,6 +164,8 @@ impl Audit {
             words: 0,
             booked: BTreeMap::new(),
             last_booked: None,
+            overheard: HashSet::new(),
+            shadows: BTreeMap::new(),
         }
     }
 
@@ -224,6 +230,7 @@ impl Audit {
             Input::Resume { .. } => self.turn(false),
             Input::Close if self.listening => self.asked_to_close = true,
             Input::Reply(reply) => self.reply(reply),
+            Input::Shadow(shadow) => self.shadows.entry(shadow.id.0).or_default().push(shadow.text.0.clone()),
             Input::Play(playback) if self.closing.is_none() => self.playbacks.push(playback.id().to_string()),
             Input::Drain if self.listening => self.draining = true,
             Input::Closed(_) => self.over(),
@@ -299,6 +306,9 @@ impl Audit {
             }
             SegmentKind::Final => {
                 if let Some(request) = self.requests.get_mut(&reply.id.0) {
+                    if request.reply.is_none() && reply.overheard {
+                        self.overheard.insert(reply.id.0);
+                    }
                     request.reply.get_or_insert((self.now, reply.outcome.clone()));
                 }
             }
@@ -477,6 +487,11 @@ impl Audit {
             }
             Body::TranscriptFinal(done) => self.transcript(done),
             Body::TranscriptDropped(dropped) => self.dropped(dropped),
+            Body::TranscriptShadow(shadow) => {
+                assert!(shadow.segment <= self.terminals, "{shadow:?} comes before its segment");
+                assert!(self.overheard.remove(&shadow.segment), "{shadow:?} is the second, or of no answer");
+                assert!(self.shadows[&shadow.segment].contains(&shadow.text), "{shadow:?} was not heard");
+            }
             Body::CapturePaused(_) => {
                 assert_eq!((self.turns.pop_front(), self.open), (Some(true), None), "capture.paused");
             }

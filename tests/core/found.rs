@@ -56,6 +56,7 @@ impl Told {
             sentiment: None,
             asr: "test",
             scorer: None,
+            overheard: false,
             queued: Duration::ZERO,
             decoded: Duration::ZERO,
         }));

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sidetone::call::{BackendNames, Buffers, Call, CallConfig, CallParts, Input, Output, Terms};
-use sidetone::types::{ConversationId, LegId, Moment, Rate, Speaker, WallTime};
+use sidetone::event::Body;
+use sidetone::types::{ConversationId, LegId, Moment, Rate, SegmentKind, Speaker, WallTime};
 use sidetone::vad;
 
 use crate::audit::Audit;
@@ -22,6 +23,9 @@ pub(crate) struct Leg {
     until: Option<Moment>,
     /// The most playbacks that can be under way.
     call_queue: usize,
+    gap_timeout: Duration,
+    /// Frames that the call said may be handed in together, and that are still to come.
+    undecided: u32,
     buffers: Arc<Counted>,
 }
 
@@ -65,10 +69,10 @@ impl Leg {
             buffers: Arc::clone(&buffers) as Arc<dyn Buffers>,
         };
         let audit = Audit::new(Arc::clone(&config), parts.conversation.clone(), EPOCH, now, connected_at);
-        let call_queue = config.speaking.queue_max;
+        let (call_queue, gap_timeout) = (config.speaking.queue_max, config.gap_timeout);
         let mut call = Call::new(config, parts, now);
         let Output::Idle { until } = call.poll() else { panic!("a new leg has nothing to say") };
-        Self { call, audit, now, until, call_queue, buffers }
+        Self { call, audit, now, until, call_queue, gap_timeout, undecided: 1, buffers }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -102,6 +106,8 @@ impl Leg {
     pub(crate) fn give(&mut self, now: Moment, input: Input<'_>) -> Vec<Output> {
         let room = self.room_for(&input);
         self.audit.input(now, &input);
+        let frame_in_time = matches!(&input, Input::Audio(bytes) if bytes.len() == self.rate().frame_bytes())
+            && now.since(self.now) < self.gap_timeout;
         self.call.handle(now, input);
         self.now = self.now.max(now);
         let mut outputs = Vec::new();
@@ -118,6 +124,21 @@ impl Leg {
                 }
             }
         }
+        let decided = |output: &Output| match output {
+            Output::Emit(event) => matches!(event.body, Body::SpeechStarted(_)),
+            Output::Transcribe(segment) => segment.kind == SegmentKind::Final,
+            _ => false,
+        };
+        self.undecided = self.undecided.saturating_sub(1);
+        assert!(
+            !frame_in_time || self.undecided == 0 || !outputs.iter().any(decided),
+            "a frame of a batch decided something, {} before its last",
+            self.undecided
+        );
+        if !frame_in_time || self.undecided == 0 {
+            self.undecided = self.call.batch();
+            assert!(self.undecided >= 1);
+        }
         assert!(outputs.len() <= room, "{} outputs at once, more than {room}", outputs.len());
         if self.audit.ended() {
             let held = self.buffers.0.load(Ordering::Relaxed);
@@ -126,7 +147,7 @@ impl Leg {
         outputs
     }
 
-    /// The most outputs that `input` may bring about: a few a frame, one for each
+    /// The most outputs that `input` may bring about: a few a frame, two for each
     /// segment awaited, and a few.
     fn room_for(&self, input: &Input<'_>) -> usize {
         let bytes = match input {
@@ -137,7 +158,7 @@ impl Leg {
         // A segment not settled yet holds a frame at least.
         let unsettled = self.call.ledger().in_flight() as usize / self.rate().frame_samples();
         let playing = 11 + 2 * self.call_queue;
-        playing + 16 + 4 * (bytes + waiting) / 320 + unsettled
+        playing + 16 + 4 * (bytes + waiting) / 320 + 2 * unsettled
     }
 
     /// Lets time pass, waking the leg whenever it asked to be.

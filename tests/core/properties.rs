@@ -11,8 +11,8 @@ use sidetone::audio::pcm::Framer;
 use sidetone::call::{CallConfig, Endpointing, Input, Output, Playback, Speaking, wire};
 use sidetone::event::Body;
 use sidetone::types::{
-    Fault, Moment, PeerFault, Private, Rate, Reply, Segment, SegmentId, SegmentKind, Sentiment, SentimentLabel,
-    Transcript, Word,
+    Disagreement, Fault, Moment, PeerFault, Private, Rate, Reply, Segment, SegmentId, SegmentKind, Sentiment,
+    SentimentLabel, Shadow, Transcript, Word,
 };
 use sidetone::vad;
 
@@ -58,6 +58,8 @@ enum Step {
         to: To,
         outcome: Result<Transcript, Fault>,
     },
+    /// What a second transcriber heard in a segment asked for before, counted as in [`To`].
+    Shadow(To),
     Pause,
     Resume,
     Close,
@@ -143,6 +145,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..6_usize).prop_map(To::Asked),
         1 => (prop_oneof![0..8_u64, any::<u64>()], kind).prop_map(|(id, kind)| To::Anybody(id, kind)),
     ];
+    let shadowed = to.clone();
     let span = || prop_oneof![3 => 0..200_u64, 2 => 0..3000_u64, 1 => 0..100_000_u64];
     let fault = prop::option::of(prop::sample::select(&PeerFault::ALL[..]));
     prop_oneof![
@@ -153,6 +156,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(level, ms, cut, at_once)| Step::Sound { level, ms, cut, at_once }),
         4 => vec(any::<u8>(), 0..2000).prop_map(Step::Bytes),
         16 => (to, outcome()).prop_map(|(to, outcome)| Step::Reply { to, outcome }),
+        8 => shadowed.prop_map(Step::Shadow),
         2 => Just(Step::Pause),
         3 => Just(Step::Resume),
         1 => Just(Step::Close),
@@ -239,6 +243,7 @@ fn config() -> impl Strategy<Value = CallConfig> {
                     reply_timeout,
                     tail_timeout,
                     gap_timeout,
+                    batch: Duration::from_millis(100),
                     ping_after,
                     idle_timeout: ping_after + idle_after,
                     pending_max,
@@ -298,6 +303,15 @@ impl Driver {
         self.note(outputs.into_iter().map(|(_, output)| output).collect());
     }
 
+    /// Whom it is to, if anybody.
+    fn named(&self, to: &To) -> Option<(SegmentId, SegmentKind)> {
+        match to {
+            To::Asked(_) if self.asked.is_empty() => None,
+            To::Asked(back) => Some(self.asked[self.asked.len() - 1 - back % self.asked.len()]),
+            To::Anybody(id, kind) => Some((SegmentId(*id), *kind)),
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         match step {
             Step::Hello { content_type: None } => self.give(Input::Text(r#"{"event":"websocket:connected"}"#)),
@@ -323,12 +337,14 @@ impl Driver {
             }
             Step::Drumming { keys } => (0..*keys).for_each(|_| self.step(&Step::Key(0))),
             Step::Reply { to, outcome } => {
-                let (id, kind) = match to {
-                    To::Asked(_) if self.asked.is_empty() => return,
-                    To::Asked(back) => self.asked[self.asked.len() - 1 - back % self.asked.len()],
-                    To::Anybody(id, kind) => (SegmentId(*id), *kind),
-                };
+                let Some((id, kind)) = self.named(to) else { return };
                 self.give(Input::Reply(reply(id, kind, outcome.clone())));
+            }
+            Step::Shadow(to) => {
+                let Some((id, _)) = self.named(to) else { return self.give(Input::Timeout) };
+                let (text, disagreement) = (Private("shadow".into()), Disagreement::default());
+                let shadow = Shadow { id, text, confidence: None, asr: "second", first: "test", disagreement };
+                self.give(Input::Shadow(shadow));
             }
             Step::Pause => self.give(Input::Pause { reason: "card" }),
             Step::Resume => self.give(Input::Resume { reason: "done" }),
@@ -370,9 +386,10 @@ fn reply(id: SegmentId, kind: SegmentKind, outcome: Result<Transcript, Fault>) -
         kind,
         outcome,
         entities: Vec::new(),
-        sentiment: (id.0 % 3 != 1).then_some(sentiment),
+        sentiment: (id.0 % 3 != 1).then_some(Ok(sentiment)),
         asr: "test",
         scorer: None,
+        overheard: id.0 % 4 != 3,
         queued: Duration::from_millis(1),
         decoded: Duration::from_millis(2),
     }
@@ -386,6 +403,34 @@ proptest! {
     #[test]
     fn a_leg_keeps_its_promises_whatever_comes(config in config(), steps in steps()) {
         run(config, &steps);
+    }
+}
+
+/// What is in a log but for what a second transcriber heard, and for numbers that move with it.
+fn without_shadows(log: Vec<String>) -> Vec<String> {
+    let unnumbered = |line: String| match serde_json::from_str::<serde_json::Value>(&line) {
+        Ok(mut event) => {
+            ["id", "seq", "sub"].iter().for_each(|name| drop(event.as_object_mut().unwrap().remove(*name)));
+            event["data"].as_object_mut().unwrap().remove("seq");
+            event.to_string()
+        }
+        Err(_) => line,
+    };
+    log.into_iter().filter(|line| !line.contains("transcript.shadow.v1")).map(unnumbered).collect()
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    /// Whatever a second transcriber hears, and whenever: nothing else of a leg changes.
+    #[test]
+    fn a_leg_is_the_same_without_its_shadow(config in config(), steps in steps()) {
+        let alone: Vec<_> = steps.iter().cloned().map(|step| match step {
+            // Any input makes the leg look at the time.
+            Step::Shadow(_) => Step::Timeout,
+            step => step,
+        }).collect();
+        prop_assert_eq!(without_shadows(run(config.clone(), &steps)), without_shadows(run(config, &alone)));
     }
 }
 

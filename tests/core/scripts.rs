@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sidetone::call::{CallConfig, Close, Input, Output, Playback};
-use sidetone::types::{Fault, Moment, PeerFault, Private, Rate, Reply, SegmentId, SegmentKind, Transcript};
+use sidetone::types::{
+    Disagreement, Fault, Moment, PeerFault, Private, Rate, Reply, SegmentId, SegmentKind, Shadow, Transcript,
+};
 
 use crate::leg::Leg;
 use crate::sound::{Level, Voice};
@@ -489,6 +491,18 @@ impl Run {
             ["audio", "bytes", count] => self.audio(&vec![0; number(count)? as usize]),
             ["reply", "partial", segment, rest @ ..] => self.reply(SegmentKind::Partial, segment, rest)?,
             ["reply", segment, rest @ ..] => self.reply(SegmentKind::Final, segment, rest)?,
+            ["shadow", segment, text] => {
+                let text = Private(unquoted(text).to_owned());
+                let words = text.0.split_whitespace().count() as u64;
+                self.give(Input::Shadow(Shadow {
+                    id: SegmentId(number(segment)?),
+                    text,
+                    confidence: None,
+                    asr: "second",
+                    first: "test",
+                    disagreement: Disagreement { words, ..Disagreement::default() },
+                }));
+            }
             ["pause", reason] => self.give(Input::Pause { reason: unquoted(reason) }),
             ["resume", reason] => self.give(Input::Resume { reason: unquoted(reason) }),
             ["play", id, length, options @ ..] => {
@@ -579,6 +593,7 @@ impl Run {
             sentiment: None,
             asr: "test",
             scorer: None,
+            overheard: kind == SegmentKind::Final,
             queued: Duration::ZERO,
             decoded: Duration::ZERO,
         }));

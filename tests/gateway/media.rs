@@ -322,6 +322,29 @@ async fn a_pause_holds_for_every_leg_of_the_conversation_and_for_those_to_come()
     assert_eq!(texts.count(), 0, "{events:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_socket_when_a_pause_comes_was_heard_before_it() {
+    let (app, _folder) = app("", Vec::new()).await;
+    let mut watch = Follower::connect(app.address(), "").await;
+    // Of either nothing comes for a while, so that nobody was woken for some of it; and either
+    // fits into what the kernel takes before anybody reads.
+    for (name, audio) in [("CON-quiet", vec![0; 320 * 74]), ("CON-voice", bytes(&speech())[..320 * 78].to_vec())] {
+        let conversation = ConversationId::parse(name).unwrap();
+        let (mut caller, _) = live(&app, &mut watch, name).await;
+        for frame in audio.chunks(320) {
+            caller.binary(frame).await;
+        }
+        assert_eq!(app.directory().pause(&conversation, "card_number"), Ok(1));
+        coming(&mut watch, "capture.paused.v1").await;
+        caller.binary(&[0; 320]).await;
+        assert_eq!(caller.hang_up().await, Back::Close(1000));
+        let ended = coming(&mut watch, "leg.ended.v1").await;
+        let [received, paused] = ["received", "paused"].map(|name| number(&ended, &format!("/data/ledger/{name}")));
+        assert_eq!((received, paused), (audio.len() as u64 / 2 + 160, 160), "{name}");
+    }
+    app.stop().await;
+}
+
 /// The next frame of audio, or the text that comes instead.
 async fn next(peer: &mut Peer) -> Result<Vec<u8>, Value> {
     loop {

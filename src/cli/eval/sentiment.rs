@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use cpu_time::ThreadTime;
 
-use super::super::{Common, Done, Failure, models};
+use super::super::{Common, Done, Failure, models, runtime};
 use crate::app;
 use crate::eval::labels::{self, Confusion, Row};
-use crate::sentiment;
+use crate::sentiment::{self, Engine};
 
 #[derive(Debug, Args)]
 pub(super) struct Sentiment {
@@ -53,15 +53,16 @@ pub(super) fn run(common: &Common, options: &Sentiment) -> Done {
     } else {
         options.scorer.clone()
     };
+    let runtime = runtime()?;
     let mut all = Vec::new();
     for name in names {
         let backend = sentiment::find(&name)?;
         models::ensure_all(&config, backend.models())?;
         config.sentiment.backend.clone_from(&name);
-        let Some((scorer_name, scorer)) = app::scorer(&config)? else { continue };
+        let Some(scorer) = app::scorer(&config)? else { continue };
         for (set, rows) in &sets {
             let mut figures = Figures {
-                scorer: scorer_name,
+                scorer: scorer.name,
                 set: set.clone(),
                 confusion: Confusion::default(),
                 failed: 0,
@@ -69,7 +70,11 @@ pub(super) fn run(common: &Common, options: &Sentiment) -> Done {
             };
             let started = ThreadTime::now();
             for row in rows {
-                match scorer.score(&row.text) {
+                let scored = match &scorer.engine {
+                    Engine::Local(engine) => engine.score(&row.text),
+                    Engine::Remote(engine) => runtime.block_on(engine.score(&row.text)),
+                };
+                match scored {
                     Ok(said) => figures.confusion.count(row.label, said.label),
                     Err(_) => figures.failed += 1,
                 }

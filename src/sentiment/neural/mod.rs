@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ort::value::TensorRef;
 use serde::Deserialize;
 
-use super::{Backend, Scorer};
+use super::{Backend, Engine, Local};
 use crate::onnx::{self, Sessions};
 use crate::types::{BuildError, Fault, Sentiment, SentimentLabel, settings};
 use wordpiece::WordPiece;
@@ -62,7 +62,7 @@ impl Backend for Neural {
         &["minilm-l6", onnx::RUNTIME_MODEL]
     }
 
-    fn build(&self, table: &toml::Table, models: &[PathBuf]) -> Result<Arc<dyn Scorer>, BuildError> {
+    fn build(&self, table: &toml::Table, models: &[PathBuf]) -> Result<Engine, BuildError> {
         let Settings { sessions } = settings(NAME, table)?;
         if !(1..=64).contains(&sessions) {
             return Err(BuildError::new(NAME, format!("sessions = {sessions}"), "expected 1 to 64"));
@@ -74,7 +74,9 @@ impl Backend for Neural {
             .map_err(|problem| BuildError::new(NAME, format!("head.json {problem}"), "train it anew"))?;
         let layers: Vec<_> = head.layers.iter().map(String::as_str).collect();
         let sessions = Sessions::open(NAME, runtime, &network.join("model.onnx"), &layers[1..], sessions)?;
-        let lexicon = super::find("lexicon")?.build(&toml::Table::new(), &[])?;
+        let Engine::Local(lexicon) = super::find("lexicon")?.build(&toml::Table::new(), &[])? else {
+            return Err(BuildError::new(NAME, "its word list is not here", "report it as a bug"));
+        };
         let model = Model { words: WordPiece::new(), sessions, lexicon, head };
         // A network that cannot be used must show when it is built, not on the first call.
         model.score("ready").map_err(|fault| {
@@ -84,7 +86,7 @@ impl Backend for Neural {
                 "fetch the model anew with `sidetone models fetch --force`",
             )
         })?;
-        Ok(Arc::new(model))
+        Ok(Engine::Local(Arc::new(model)))
     }
 }
 
@@ -132,7 +134,7 @@ impl Head {
 struct Model {
     words: WordPiece,
     sessions: Sessions,
-    lexicon: Arc<dyn Scorer>,
+    lexicon: Arc<dyn Local>,
     head: Head,
 }
 
@@ -164,7 +166,7 @@ impl Model {
     }
 }
 
-impl Scorer for Model {
+impl Local for Model {
     fn score(&self, text: &str) -> Result<Sentiment, Fault> {
         let tokens = self.words.tokens(text, self.head.tokens_max);
         if tokens.len() <= 2 {
@@ -239,7 +241,7 @@ mod tests {
             writeln!(std::io::stderr(), "SKIPPED weights_are_those_of_the_training_script: no model").unwrap();
             return;
         };
-        let scorer = Neural.build(&toml::Table::new(), &models).unwrap();
+        let Engine::Local(scorer) = Neural.build(&toml::Table::new(), &models).unwrap() else { unreachable!() };
         let first = scorer.score("the same").unwrap();
         // More threads than sessions: they take turns.
         std::thread::scope(|scope| {

@@ -33,7 +33,7 @@ use axum::routing::{MethodRouter, any};
 pub use self::extract::{Checked, CheckedQuery};
 pub use self::operation::Operation;
 pub use self::problem::Problem;
-pub use self::token::{Caller, Guard, Peer};
+pub use self::token::{Caller, Guard};
 use super::{Gateway, health, live};
 
 /// The API's routes, each with what `handler` gives for it: best a `match` without a

@@ -13,7 +13,7 @@ use super::operation::NCCO_BYTES_MAX;
 use super::token::{Scope, TokenSettings, Tokens};
 use super::types::{HangUp, ListCalls, PressKeys, Say};
 use super::*;
-use crate::server::Impatient;
+use crate::server::{Impatient, Peer};
 
 const ALL: &str = "all-scopes-token-1";
 const READER: &str = "reader-token-00001";

@@ -9,17 +9,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
 
 use super::problem::Problem;
 pub use crate::config::{BadToken, Scope, TOKEN_LEN_MIN, TokenSettings, Tokens};
-use crate::server::Impatient;
+use crate::server::Peer;
 use crate::telemetry::ApiRefused;
 
 /// What a proxy adds to a request; then the peer is not who asks.
@@ -63,18 +61,6 @@ pub fn decide(tokens: &Tokens, presented: Option<&str>, scope: Scope, how: Circu
     }
 }
 
-/// Where a connection comes from. Serve with
-/// `router.into_make_service_with_connect_info::<Peer>()`; without, no peer counts as this
-/// machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, Impatient>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Impatient>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
 /// Whose token a request came with, in its extensions; none where no token is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub Option<Arc<str>>);
@@ -99,7 +85,7 @@ impl Guard {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| request.uri().host());
         let how = Circumstances {
             listen_is_loopback: self.listen_is_loopback,
-            peer_is_loopback: peer.is_some_and(|peer| is_loopback(peer.0.0.ip())),
+            peer_is_loopback: peer.is_some_and(|peer| is_loopback(peer.0.address.ip())),
             forwarded: FORWARDED.iter().any(|name| headers.contains_key(HeaderName::from_static(name))),
             foreign_page: host.is_some_and(|host| !is_local(host))
                 || headers.get(ORIGIN).is_some_and(|origin| {

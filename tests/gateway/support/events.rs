@@ -206,8 +206,8 @@ pub fn check_all(events: &[Value]) {
         }
         let ended = durable.last().unwrap();
         check_ledger(ended);
-        let segments: Vec<_> =
-            durable.iter().filter(|e| kind(e).starts_with("transcript.")).map(|e| number(e, "/data/segment")).collect();
+        let is_terminal = |e: &&&Value| ["transcript.final.v1", "transcript.dropped.v1"].contains(&kind(e));
+        let segments: Vec<_> = durable.iter().filter(is_terminal).map(|e| number(e, "/data/segment")).collect();
         let opened = number(ended, "/data/characteristics/segments");
         assert_eq!(segments, (1..=opened).collect::<Vec<_>>(), "leg {leg}: a terminal event each, in speech order");
     }
