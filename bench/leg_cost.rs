@@ -9,6 +9,9 @@
 //!
 //! Each round gives each server a fresh child and takes it through: nobody, legs
 //! connected, silence, the demo call. Medians over the rounds are printed.
+//!
+//! `--legs`, `--rounds`, `--seconds`; `--in-turn 5`: of five legs one sends at a time;
+//! `--soak 20000`: so many short calls instead, and the memory as they come and go.
 // A bench that cannot go on has nobody to tell but the person who started it.
 #![allow(clippy::unwrap_used)]
 

@@ -78,7 +78,7 @@ impl Driver {
         let mut played = Played { frames: 0, late: 0 };
         for n in 0..rounds * legs {
             let (round, leg) = (n / legs, n % legs);
-            if ((round + leg) / SPURT + leg) % in_turn != 0 {
+            if !((round + leg) / SPURT + leg).is_multiple_of(in_turn) {
                 continue;
             }
             let due = FRAME.mul_f64(n as f64 / legs as f64);

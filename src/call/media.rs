@@ -471,7 +471,7 @@ impl Call {
             language: transcript.language.to_owned(),
             asr: reply.asr.to_owned(),
             sentiment: scored.and_then(Result::ok).map(|sentiment| score(sentiment, reply.scorer)),
-            sentiment_fault: scored.and_then(Result::err).map(|fault| fault.as_str().to_owned()),
+            sentiment_fault: scored.and_then(Result::err).map(|fault| fault.as_str().into()),
             level_dbfs: round1(level::dbfs(segment.power)),
             timing: Timing {
                 endpoint_ms: ms(segment.cut_at.since(segment.voiced_at)),

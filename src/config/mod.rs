@@ -282,7 +282,8 @@ pub struct Inference {
     pub queue_audio_max_s: u64,
     /// Partials waiting for a thread; more are shed.
     pub queue_partials_max: usize,
-    /// Finals waiting for a thread, in seconds of audio, beyond which no thread scores sentiment.
+    /// Finals waiting for a thread, in seconds of audio, beyond which no thread scores sentiment
+    /// with a scorer that takes time (`neural`).
     pub queue_scores_audio_max_s: u64,
 }
 

@@ -279,7 +279,7 @@ pub struct TranscriptFinal {
     /// `unavailable`, `overload` and the like.
     // Younger than the type, as `entities` is.
     #[serde(default)]
-    pub sentiment_fault: Option<String>,
+    pub sentiment_fault: Option<Box<str>>,
     /// Mean level of the segment in dBFS, −100 to 0.
     pub level_dbfs: f32,
     /// Where the time went between the speech and this event.

@@ -82,11 +82,12 @@ impl Scoring {
         }
     }
 
-    /// Scores a text on this thread, if there is `time`; none where the scorer is elsewhere.
+    /// Scores a text on this thread, if there is `time` or it takes none; none where the scorer
+    /// is elsewhere.
     pub(super) fn here(&self, text: &str, time: impl FnOnce() -> bool) -> Option<Result<Sentiment, Fault>> {
         let Way::Here(engine) = &self.way else { return None };
         let started = Instant::now();
-        if !time() {
+        if engine.gives_way() && !time() {
             return Some(self.counted(Err(Fault::Overload), started));
         }
         let scored = catch_unwind(AssertUnwindSafe(|| engine.score(text))).unwrap_or(Err(Fault::Crashed));

@@ -71,6 +71,12 @@ pub trait Local: Send + Sync {
     /// # Errors
     /// [`Fault::Backend`] when the backend fails; the transcript is published without a score.
     fn score(&self, text: &str) -> Result<Sentiment, Fault>;
+
+    /// Whether it takes time that a thread with speech to hear does not have: then it is not
+    /// asked while too much waits.
+    fn gives_way(&self) -> bool {
+        true
+    }
 }
 
 /// The bounds of a remote backend, for whoever asks it.

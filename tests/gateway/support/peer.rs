@@ -33,7 +33,10 @@ pub enum Back {
 impl Peer {
     /// Connects as Vonage does.
     pub async fn connect(address: SocketAddr, query: &str) -> Self {
-        Self::upgrade(within("a connection", TcpStream::connect(address)).await.unwrap(), query).await
+        let stream = within("a connection", TcpStream::connect(address)).await.unwrap();
+        // What was sent is then in the gateway's socket, and not held back for more to come.
+        stream.set_nodelay(true).unwrap();
+        Self::upgrade(stream, query).await
     }
 
     /// Connects with the smallest receive buffer the system gives.
