@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::call::BackendNames;
 use crate::config::{Config, Secret, SpoolFsync, SpoolMode, Tokens};
 use crate::control::{self, MediaPass};
-use crate::inference::{self, BufferPool, Engines, Pool, Readiness, Scorer, ShadowPlan};
+use crate::inference::{self, BufferPool, Engines, Pool, Quick, Readiness, Scorer, ShadowPlan};
 use crate::models::{ModelError, Store};
 use crate::publish::{self, Outbox};
 use crate::server::api::Guard;
@@ -75,8 +75,11 @@ pub enum StartError {
 /// The backend that there is not.
 pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
     let mut names: Vec<&str> = Vec::new();
-    for backend in config.asr.chain().chain(config.asr.shadow.name()) {
-        names.extend(asr::find(backend)?.model());
+    for backend in config.asr.used() {
+        names.extend(asr::find(backend)?.models(&config.asr.table(backend)));
+    }
+    if let Some(shadow) = config.asr.shadow.name() {
+        names.extend(asr::find(shadow)?.models(&config.asr.shadow_table()));
     }
     names.extend(vad::find(&config.vad.backend)?.models(&config.vad.table(&config.vad.backend)));
     if config.sentiment.backend != "none" {
@@ -98,9 +101,24 @@ pub fn models(config: &Config) -> Result<Vec<&'static str>, BuildError> {
 pub fn engines(config: &Config) -> Result<Engines, StartError> {
     let (asr_name, asr) = transcriber(config, &config.asr.backend)?;
     let fall_back = config.asr.fall_back.iter().map(|name| transcriber(config, name)).collect::<Result<_, _>>()?;
+    let quick = config.asr.quick().map(|name| quick(config, name)).transpose()?;
+    if let (Some(quick), asr::Engine::Remote(_)) = (&quick, &asr) {
+        let problem = format!("{} hears in the place of no other than one on this machine", quick.name);
+        return Err(BuildError::new("asr.quick", problem, "set asr.backend to such a one, or asr.quick to \"\"").into());
+    }
     let fail_over = config.asr.fail_over(Duration::from_millis(config.call.reply_timeout_ms));
     let (scorer, shadow) = (scorer(config)?, shadow(config)?);
-    Ok(Engines { asr_name, asr, fall_back, fail_over, scorer, shadow, redaction: config.redaction.policy() })
+    Ok(Engines { asr_name, asr, fall_back, quick, fail_over, scorer, shadow, redaction: config.redaction.policy() })
+}
+
+fn quick(config: &Config, name: &str) -> Result<Quick, StartError> {
+    match transcriber(config, name)? {
+        (name, engine @ asr::Engine::Local(_)) => Ok(Quick { name, engine, above_s: config.asr.quick_above_s }),
+        (name, asr::Engine::Remote(_)) => {
+            let problem = format!("{name} is not on this machine");
+            Err(BuildError::new("asr.quick", problem, "expected one that is; `sidetone backends` lists them").into())
+        }
+    }
 }
 
 /// One transcriber, loaded but not yet warm.
@@ -113,8 +131,8 @@ pub fn transcriber(config: &Config, name: &str) -> Result<(&'static str, asr::En
 
 fn built(config: &Config, name: &str, table: &toml::Table) -> Result<(&'static str, asr::Engine), StartError> {
     let backend = asr::find(name)?;
-    let model = backend.model().map(|name| Store::new(&config.models.dir).locate(name)).transpose()?;
-    Ok((backend.name(), backend.build(table, model.as_deref())?))
+    let models = folders(config, &backend.models(table))?;
+    Ok((backend.name(), backend.build(table, &models)?))
 }
 
 /// The second transcriber that a configuration names, if any, loaded but not yet warm.
@@ -151,6 +169,9 @@ pub fn scorer(config: &Config) -> Result<Option<Scorer>, StartError> {
 
 /// The folders of models that are here, in the order of `names`.
 fn folders(config: &Config, names: &[&str]) -> Result<Vec<PathBuf>, ModelError> {
+    if !config.models.onnxruntime.as_os_str().is_empty() {
+        crate::onnx::prefer(&config.models.onnxruntime);
+    }
     let store = Store::new(&config.models.dir);
     names.iter().map(|name| store.locate(name)).collect()
 }

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep::CUDA;
 use ort::logging::LogLevel;
+use ort::session::Session;
 use ort::session::builder::SessionBuilder;
-use ort::session::{InMemorySession, Session};
+use serde::Deserialize;
 
 use crate::types::BuildError;
 
@@ -23,11 +25,20 @@ pub const RUNTIME_MODEL: &str = "moonshine-tiny-en";
 /// The library's name in that folder.
 pub const LIBRARY: &str = "libonnxruntime.so";
 
+/// A library that is loaded in place of the one in that folder.
+static PREFERRED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
 /// The runtime of this process; a second one cannot be made.
 static RUNTIME: Mutex<Option<Environment>> = Mutex::new(None);
 
 /// Model files read so far.
 static WEIGHTS: Mutex<Option<HashMap<PathBuf, &'static [u8]>>> = Mutex::new(None);
+
+/// From now on `library` is loaded in place of the one in a model's folder; to be called
+/// before any backend is built.
+pub fn prefer(library: &Path) {
+    *PREFERRED.lock().unwrap_or_else(PoisonError::into_inner) = Some(library.to_owned());
+}
 
 /// The process's runtime, loaded from `library` if none is loaded yet. The library
 /// that was loaded first serves everyone; later paths are not looked at.
@@ -39,12 +50,16 @@ pub fn runtime(backend: &str, library: &Path) -> Result<Environment, BuildError>
     if let Some(ready) = &*runtime {
         return Ok(ready.clone());
     }
+    let preferred = PREFERRED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let remedy = match preferred {
+        Some(_) => "look at models.onnxruntime",
+        None => {
+            "fetch the model anew with `sidetone models fetch --force`; the library needs glibc 2.34 or later and libstdc++"
+        }
+    };
+    let library = preferred.as_deref().unwrap_or(library);
     let refused = |reason: String| {
-        BuildError::new(
-            backend,
-            format!("cannot load ONNX Runtime from {}: {reason}", library.display()),
-            "fetch the model anew with `sidetone models fetch --force`; the library needs glibc 2.34 or later and libstdc++",
-        )
+        BuildError::new(backend, format!("cannot load ONNX Runtime from {}: {reason}", library.display()), remedy)
     };
     // A bare name would make the loader search the system's folders.
     if !library.is_file() {
@@ -96,14 +111,65 @@ pub fn read_file(backend: &str, file: &Path) -> Result<Vec<u8>, BuildError> {
     })
 }
 
-/// Opens a session on the weights `bytes`, for one caller at a time, using
-/// `threads` threads within an operation (1 or more; 1 is the calling thread only).
-///
-/// # Errors
-/// The runtime's reason.
-pub fn session(runtime: &Environment, bytes: &'static [u8], threads: usize) -> ort::Result<InMemorySession<'static>> {
-    options(runtime, threads)?.commit_from_memory_directly(bytes)
+/// What a network is run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// A graphics processor of NVIDIA's, through CUDA. The runtime's library has to be one that
+    /// was built with it.
+    Cuda,
 }
+
+/// How a network is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Running {
+    threads: usize,
+    provider: Provider,
+}
+
+/// Most threads within an operation that a machine could make use of.
+const THREADS_MAX: usize = 64;
+
+impl Running {
+    /// On `provider`, and on the processor with `threads` (1 to 64) threads within an
+    /// operation; 1 is the calling thread only.
+    ///
+    /// # Errors
+    /// Names key, value and what was expected, on behalf of `backend`.
+    pub fn of(backend: &str, threads: usize, provider: Provider) -> Result<Self, BuildError> {
+        match threads {
+            1..=THREADS_MAX => Ok(Self { threads, provider }),
+            _ => Err(BuildError::new(
+                backend,
+                format!("threads = {threads}"),
+                format!("expected 1 (best for many calls) to {THREADS_MAX}"),
+            )),
+        }
+    }
+
+    /// What to open a session with.
+    ///
+    /// # Errors
+    /// When `runtime` has no such provider, on behalf of `backend`.
+    pub fn options(self, backend: &str, runtime: &Environment) -> Result<SessionBuilder, BuildError> {
+        let refused = |error: ort::Error| BuildError::new(backend, error.to_string(), "report it as a bug");
+        let options = options(runtime, self.threads).map_err(refused)?;
+        match self.provider {
+            Provider::Cpu => Ok(options),
+            Provider::Cuda => options
+                .with_execution_providers([CUDA::default().build().error_on_failure()])
+                .map_err(|error| BuildError::new(backend, format!("provider = \"cuda\": {error}"), NO_CUDA)),
+        }
+    }
+}
+
+/// What to do about a runtime without CUDA.
+const NO_CUDA: &str = "name a libonnxruntime.so that was built with CUDA in models.onnxruntime (version 1.23 or later; \
+                       the Python package onnxruntime-gpu has one), with CUDA and a driver on this machine, or set \
+                       provider = \"cpu\"";
 
 fn options(runtime: &Environment, threads: usize) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(runtime)?

@@ -5,7 +5,7 @@
 //! to say: the vendor is told to wait for long. Unconfirmed there: whether `ForceEndpoint` is
 //! answered where no words were heard; without an answer the next transcriber is asked.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl Backend for AssemblyAi {
         "AssemblyAI's streaming API v3, or what speaks it; needs a key, and sends the audio away"
     }
 
-    fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Engine, BuildError> {
         let (common, url, rest) = Common::split(NAME, table, Common::at(URL))?;
         let settings: Settings = settings(NAME, &rest)?;
         common.needs_key(NAME, URL)?;

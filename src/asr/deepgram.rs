@@ -5,7 +5,7 @@
 //! Unconfirmed there: whether `Finalize` is always answered; where everything was final
 //! before it, we do not wait for that.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl Backend for Deepgram {
         "Deepgram's streaming API, or what speaks it; needs a key, and sends the audio away"
     }
 
-    fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Engine, BuildError> {
         let (common, url, rest) = Common::split(NAME, table, Common::at(URL))?;
         let settings: Settings = settings(NAME, &rest)?;
         common.needs_key(NAME, URL)?;

@@ -12,7 +12,7 @@
 //! Remote   elsewhere, over the network: a future for each utterance, no thread of ours
 //! ```
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -21,17 +21,20 @@ use crate::types::{BuildError, Fault, LegId, SegmentId, SegmentKind, Transcript}
 
 mod assemblyai;
 mod deepgram;
+mod local;
 mod moonshine;
 mod openai;
 mod remote;
 mod scripted;
 mod vosk;
+mod whisper;
 
 pub use self::remote::Terms;
 
 /// Every transcriber, in the order it is listed to people. The first is the default.
 pub static BACKENDS: &[&dyn Backend] = &[
     &moonshine::Moonshine,
+    &whisper::Whisper,
     &openai::OpenAi,
     &deepgram::Deepgram,
     &assemblyai::AssemblyAi,
@@ -40,8 +43,10 @@ pub static BACKENDS: &[&dyn Backend] = &[
 ];
 
 /// Keys of `[asr]` that are not backends, so that no backend may be called so.
-pub const RESERVED: [&str; 10] = [
+pub const RESERVED: [&str; 12] = [
     "backend",
+    "quick",
+    "quick_above_s",
     "fall_back",
     "attempt_timeout_ms",
     "total_timeout_ms",
@@ -61,17 +66,18 @@ pub trait Backend: Sync {
     /// One line for people: what it is and what it costs.
     fn about(&self) -> &'static str;
 
-    /// The model of `models/manifest.toml` it needs, if any.
-    fn model(&self) -> Option<&'static str> {
-        None
+    /// The models of `models/manifest.toml` it needs with these settings.
+    fn models(&self, _settings: &toml::Table) -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// Reads `settings` (the table `[asr.<name>]`) and loads what all threads share.
-    /// `model` is the folder that holds the verified files of [`Backend::model`].
+    /// `models` are the folders of [`Backend::models`], verified and in that order; none where
+    /// they are not here.
     ///
     /// # Errors
     /// Names the key, file or value that is wrong and the remedy.
-    fn build(&self, settings: &toml::Table, model: Option<&Path>) -> Result<Engine, BuildError>;
+    fn build(&self, settings: &toml::Table, models: &[PathBuf]) -> Result<Engine, BuildError>;
 }
 
 /// A backend made ready for use.
@@ -193,16 +199,15 @@ pub fn find(name: &str) -> Result<&'static dyn Backend, BuildError> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::path::PathBuf;
     use std::sync::{Barrier, LazyLock};
 
     use super::*;
     use crate::models::test_store;
 
-    /// The folder of the model that `backend` needs, fetched if need be; or why it cannot be had.
-    fn model_of(backend: &dyn Backend) -> Result<Option<PathBuf>, String> {
-        let Some(name) = backend.model() else { return Ok(None) };
-        test_store().fetch(name, false, &mut |_| {}).map(Some).map_err(|error| error.to_string())
+    /// The folders of the models that `backend` needs, fetched if need be; or why they cannot be had.
+    fn models_of(backend: &dyn Backend) -> Result<Vec<PathBuf>, String> {
+        let fetch = |name: &&str| test_store().fetch(name, false, &mut |_| {}).map_err(|error| error.to_string());
+        backend.models(&toml::Table::new()).iter().map(fetch).collect()
     }
 
     /// Every local backend that can run here, made ready with its defaults. Those that
@@ -212,13 +217,11 @@ mod tests {
         assert!(!BACKENDS.is_empty());
         let mut ready = Vec::new();
         for backend in BACKENDS {
-            match model_of(*backend) {
-                Ok(model) => {
+            match models_of(*backend) {
+                Ok(models) => {
                     let key = toml::Table::from_iter([("key".to_owned(), "none".into())]);
-                    let engine = backend
-                        .build(&toml::Table::new(), model.as_deref())
-                        .or_else(|_| backend.build(&key, model.as_deref()))
-                        .unwrap();
+                    let engine =
+                        backend.build(&toml::Table::new(), &models).or_else(|_| backend.build(&key, &models)).unwrap();
                     if matches!(engine, Engine::Local(_)) {
                         ready.push((backend.name(), engine));
                     }
@@ -282,7 +285,7 @@ mod tests {
 
     #[test]
     fn the_models_that_backends_need_are_in_the_manifest() {
-        for name in BACKENDS.iter().filter_map(|backend| backend.model()) {
+        for name in BACKENDS.iter().flat_map(|backend| backend.models(&toml::Table::new())) {
             assert!(crate::models::all().iter().any(|model| model.name == name), "{name}");
         }
     }
@@ -290,7 +293,7 @@ mod tests {
     #[test]
     fn unknown_settings_are_refused_by_name() {
         for backend in BACKENDS {
-            let error = backend.build(&"loudnes = 3".parse().unwrap(), None).err().expect("an unknown key was taken");
+            let error = backend.build(&"loudnes = 3".parse().unwrap(), &[]).err().expect("an unknown key was taken");
             assert!(error.to_string().contains("loudnes"), "{error}");
             assert_eq!(error.backend, format!("asr.{}", backend.name()));
         }
@@ -301,9 +304,9 @@ mod tests {
         let mut remote = 0;
         for backend in BACKENDS {
             let key = toml::Table::from_iter([("key".to_owned(), "hunter 2".into())]);
-            let Err(error) = backend.build(&key, None) else { panic!("{} took any key", backend.name()) };
+            let Err(error) = backend.build(&key, &[]) else { panic!("{} took any key", backend.name()) };
             assert!(!error.to_string().contains("hunter"), "{error}");
-            if let Err(error) = backend.build(&toml::Table::new(), None)
+            if let Err(error) = backend.build(&toml::Table::new(), &[])
                 && error.problem.contains("key is empty")
             {
                 remote += 1;

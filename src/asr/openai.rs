@@ -5,7 +5,7 @@
 //! same audio, so there are none unless asked for.
 
 use std::io::Cursor;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -54,7 +54,7 @@ impl Backend for OpenAi {
         "OpenAI's transcription API, or any server that speaks it: a request for each utterance"
     }
 
-    fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Engine, BuildError> {
         let (common, url, rest) = Common::split(NAME, table, Common::at(URL))?;
         let settings: Settings = settings(NAME, &rest)?;
         common.needs_key(NAME, URL)?;

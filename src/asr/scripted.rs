@@ -4,7 +4,7 @@
 //! nothing else: not on the thread, not on what was asked before. So a test gets
 //! the same answers with any number of threads, in any order.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Backend for Scripted {
         "answers from a list, whatever was said; for tests and demonstrations"
     }
 
-    fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Engine, BuildError> {
         let settings: Settings = settings(NAME, table)?;
         if settings.texts.is_empty() {
             return Err(BuildError::new(NAME, "texts = []", "expected one text or more"));
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn open(settings: &str) -> Box<dyn Transcriber> {
-        Scripted.build(&settings.parse().unwrap(), None).unwrap().open().unwrap()
+        Scripted.build(&settings.parse().unwrap(), &[]).unwrap().open().unwrap()
     }
 
     /// The nth of a number of utterances that are all different.
@@ -192,7 +192,7 @@ mod tests {
         for (settings, key) in
             [("texts = []", "texts"), ("delay_ms = 60001", "delay_ms = 60001"), ("fail_every = -1", "fail_every")]
         {
-            let text = Scripted.build(&settings.parse().unwrap(), None).err().unwrap().to_string();
+            let text = Scripted.build(&settings.parse().unwrap(), &[]).err().unwrap().to_string();
             assert!(text.contains(key) && text.contains("expected"), "{text}");
         }
     }

@@ -4,7 +4,7 @@
 //! is answered by one message, and so is the end; then the server hangs up. So a connection
 //! serves one utterance, and the last answer is known by counting.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Backend for Vosk {
         "a vosk-server in one's own network: many languages, small models, no key"
     }
 
-    fn build(&self, table: &toml::Table, _: Option<&Path>) -> Result<Engine, BuildError> {
+    fn build(&self, table: &toml::Table, _: &[PathBuf]) -> Result<Engine, BuildError> {
         let (common, url, rest) = Common::split(NAME, table, Common::at("ws://127.0.0.1:2700"))?;
         let Settings { phrases } = settings(NAME, &rest)?;
         let request = url.as_str().into_client_request();

@@ -123,11 +123,15 @@ fn transcribers(config: &Config, report: &mut Report) -> io::Result<()> {
         }
         Err(error) => report.line("asr shadow", Err(error.to_string()))?,
     }
+    if let Some(name) = config.asr.quick() {
+        let built = app::transcriber(config, name).map_err(|e| e.to_string());
+        report.line("asr quick", built.and_then(|(name, engine)| transcriber(config, name, engine)))?;
+    }
     for backend in crate::asr::BACKENDS {
         let (name, table) = (backend.name(), config.asr.table(backend.name()));
-        let in_use = config.asr.chain().chain(config.asr.shadow.name()).any(|used| used == name);
-        if !in_use && backend.model().is_none() && !table.is_empty() {
-            let built = backend.build(&table, None).map_err(|error| error.to_string());
+        let in_use = config.asr.used().chain(config.asr.shadow.name()).any(|used| used == name);
+        if !in_use && backend.models(&table).is_empty() && !table.is_empty() {
+            let built = backend.build(&table, &[]).map_err(|error| error.to_string());
             report.line("asr unused", built.map(|_| format!("{name} can be built; nothing asks it")))?;
         }
     }

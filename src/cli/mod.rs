@@ -110,11 +110,9 @@ pub fn run() -> ExitCode {
         Command::Serve(options) => serve::run(&cli.common, options),
         Command::Simulate(options) => simulate::run(&cli.common, options),
         Command::Transcribe(options) => transcribe::run(&cli.common, options),
-        Command::Models(command) => cli
-            .common
-            .load(Vec::new())
-            .and_then(|config| Ok(models::run(&command, &config.models.dir)?))
-            .map(|()| ExitCode::SUCCESS),
+        Command::Models(command) => {
+            cli.common.load(Vec::new()).and_then(|config| models::run(&command, &config)).map(|()| ExitCode::SUCCESS)
+        }
         Command::Eval(options) => eval::run(&cli.common, options),
         Command::Backends => backends::run(),
         Command::Check(options) => check::run(&cli.common, options),

@@ -18,46 +18,47 @@ use crate::models::{ModelError, Progress, Store, all};
 pub(super) enum Models {
     /// List the models there are, and which of them are here
     List,
-    /// Fetch a model; a fetch that was cut off goes on where it stopped
+    /// Fetch models; a fetch that was cut off goes on where it stopped
     Fetch {
-        /// Which one; all, if not given
-        name: Option<String>,
-        /// Fetch it even if it is here
+        /// Which ones; what the configuration needs, if not given
+        names: Vec<String>,
+        /// Fetch them even if they are here
         #[arg(long)]
         force: bool,
     },
-    /// Check every byte of the models that are here
+    /// Check every byte of models
     Verify {
-        /// Which one; all, if not given
-        name: Option<String>,
+        /// Which ones; what the configuration needs, if not given
+        names: Vec<String>,
     },
 }
 
-/// Does what `command` says in the store at `root`.
+/// Does what `command` says in the store of `config`.
 ///
 /// # Errors
 /// The first [`ModelError`]; verifying goes on after one and reports it at the end.
-pub(super) fn run(command: &Models, root: &Path) -> Result<(), ModelError> {
-    run_to(command, root, &mut io::stdout().lock())
+pub(super) fn run(command: &Models, config: &Config) -> Result<(), Failure> {
+    run_to(command, config, &mut io::stdout().lock())
 }
 
-fn run_to(command: &Models, root: &Path, out: &mut dyn Write) -> Result<(), ModelError> {
+fn run_to(command: &Models, config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
+    let root = &config.models.dir;
     let store = Store::new(root);
-    let names = |name: &Option<String>| match name {
-        Some(name) => vec![name.clone()],
-        None => all().iter().map(|model| model.name.clone()).collect(),
+    let needed = |names: &[String]| match names {
+        [] => Ok(app::models(config)?.into_iter().map(str::to_owned).collect()),
+        names => Ok::<Vec<_>, Failure>(names.to_vec()),
     };
     match command {
         Models::List => list(&store, root, out),
-        Models::Fetch { name, force } => {
-            for name in names(name) {
+        Models::Fetch { names, force } => {
+            for name in needed(names)? {
                 let there = fetch(&store, &name, *force)?;
                 say(out, format_args!("{name}  {}", there.display()));
             }
         }
-        Models::Verify { name } => {
+        Models::Verify { names } => {
             let mut outcome = Ok(());
-            for name in names(name) {
+            for name in needed(names)? {
                 match store.verify(&name) {
                     Ok(there) => say(out, format_args!("{name}  sound  {}", there.display())),
                     Err(error) => {
@@ -66,7 +67,7 @@ fn run_to(command: &Models, root: &Path, out: &mut dyn Write) -> Result<(), Mode
                     }
                 }
             }
-            return outcome;
+            outcome?;
         }
     }
     Ok(())
@@ -107,11 +108,16 @@ fn list(store: &Store, root: &Path, out: &mut dyn Write) {
             Err(ModelError::Missing { .. }) => "not here".to_owned(),
             Err(error) => error.to_string(),
         };
-        let size = model
-            .wheel()
-            .map_or_else(|_| "no build for this machine".to_owned(), |wheel| HumanBytes(wheel.size).to_string());
         say(out, format_args!("{}\n  {}", model.name, model.about));
-        say(out, format_args!("  source   {} from the Python package index, {size}", model.requirement()));
+        match model.wheels() {
+            Ok(wheels) => {
+                for wheel in wheels {
+                    let (package, size) = (model.requirement(wheel), HumanBytes(wheel.size));
+                    say(out, format_args!("  source   {package} from the Python package index, {size}"));
+                }
+            }
+            Err(_) => say(out, format_args!("  source   no build for this machine")),
+        }
         say(out, format_args!("  licence  {}", model.licence));
         say(out, format_args!("  needs    {}", model.requires));
         say(out, format_args!("  state    {state}"));
@@ -201,16 +207,19 @@ fn style(template: &str) -> ProgressStyle {
 mod tests {
     use super::*;
 
-    fn said(command: &Models, root: &Path) -> (String, Result<(), ModelError>) {
+    fn said(command: &Models, root: &Path, asr: &str) -> (String, Result<(), Failure>) {
+        let mut config = Config::default();
+        config.models.dir = root.to_owned();
+        config.asr.backend = asr.to_owned();
         let mut out = Vec::new();
-        let outcome = run_to(command, root, &mut out);
+        let outcome = run_to(command, &config, &mut out);
         (String::from_utf8(out).unwrap(), outcome)
     }
 
     #[test]
     fn the_list_tells_name_source_licence_and_state() {
         let folder = tempfile::tempdir().unwrap();
-        let (text, outcome) = said(&Models::List, folder.path());
+        let (text, outcome) = said(&Models::List, folder.path(), "moonshine");
         outcome.unwrap();
         for part in
             ["moonshine-tiny-en", "moonshine-voice==0.0.73", "MIT", "not here", &folder.path().display().to_string()]
@@ -222,9 +231,23 @@ mod tests {
     #[test]
     fn verifying_what_is_not_here_fails_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
-        let (text, outcome) = said(&Models::Verify { name: None }, folder.path());
+        let (text, outcome) = said(&Models::Verify { names: Vec::new() }, folder.path(), "moonshine");
         assert!(text.contains("NOT SOUND"), "{text}");
-        assert!(outcome.unwrap_err().to_string().contains("sidetone models fetch"));
+        let Failure(message) = outcome.unwrap_err();
+        assert!(message.contains("sidetone models fetch"), "{message}");
+    }
+
+    #[test]
+    fn without_names_only_what_the_configuration_needs_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let verified = |names: &[&str], asr| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            said(&Models::Verify { names }, folder.path(), asr).0
+        };
+        assert_eq!(verified(&[], "moonshine"), "moonshine-tiny-en  NOT SOUND\n");
+        assert_eq!(verified(&[], "whisper"), "moonshine-tiny-en  NOT SOUND\nwhisper-tiny-en  NOT SOUND\n");
+        assert_eq!(verified(&[], "deepgram"), "");
+        assert_eq!(verified(&["silero-vad"], "moonshine"), "silero-vad  NOT SOUND\n");
     }
 
     #[test]

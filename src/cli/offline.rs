@@ -49,7 +49,8 @@ impl Pipeline {
                 asr: engines.asr_name,
                 sentiment: engines.scorer.as_ref().map(|scorer| scorer.name),
             },
-            pool: app::pool(config, engines, &buffers)?,
+            // Nobody waits, so nothing is too slow.
+            pool: app::pool(config, &Engines { quick: None, ..engines.clone() }, &buffers)?,
             buffers,
         })
     }

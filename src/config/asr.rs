@@ -27,6 +27,14 @@ impl Tables {
         self.0.get(name).and_then(Value::as_table).cloned().unwrap_or_default()
     }
 
+    /// Sets a key of one backend's table.
+    pub fn set(&mut self, name: &str, key: &str, value: Value) {
+        let table = self.0.entry(name.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+        if let Some(table) = table.as_table_mut() {
+            table.insert(key.to_owned(), value);
+        }
+    }
+
     /// Whether there is a table of that name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -78,6 +86,11 @@ impl<'de> Deserialize<'de> for Tables {
 pub struct Asr {
     /// Name of the transcriber in use; `sidetone backends` lists them.
     pub backend: String,
+    /// Name of one on this machine that hears in its place, if that is on this machine too,
+    /// what is not worth its time: interims, and finals while much audio waits; empty for none.
+    pub quick: String,
+    /// That one hears finals while more seconds of audio than this wait for an inference thread.
+    pub quick_above_s: f64,
     /// Names of those that are asked, in this order, for a segment that it fails on.
     pub fall_back: Vec<String>,
     /// Longest wait for one of several, or a remote one, that names no time of its own, in ms.
@@ -103,6 +116,8 @@ impl Default for Asr {
         let FailOver { attempt_timeout, bounds, .. } = FailOver::default();
         Self {
             backend: crate::asr::BACKENDS[0].name().to_owned(),
+            quick: String::new(),
+            quick_above_s: 10.0,
             fall_back: Vec::new(),
             attempt_timeout_ms: ms(attempt_timeout),
             total_timeout_ms: ms(bounds.total),
@@ -126,9 +141,20 @@ impl Asr {
         self.tables.table(name)
     }
 
-    /// The names of all that are in use, in the order they are asked in.
+    /// The names of those that are asked, in their order.
     pub fn chain(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.backend).chain(&self.fall_back).map(String::as_str)
+    }
+
+    /// The name of the quick one, if there is one.
+    #[must_use]
+    pub fn quick(&self) -> Option<&str> {
+        (!self.quick.is_empty()).then_some(&self.quick)
+    }
+
+    /// The names of all that are in use, that one included.
+    pub fn used(&self) -> impl Iterator<Item = &str> {
+        self.chain().chain(self.quick())
     }
 
     /// How transcribers that fail are treated, where a leg waits `reply_timeout` at most.
@@ -165,6 +191,13 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
         let new = *name != asr.backend && !asr.fall_back[..place].contains(name);
         expect(&format!("fall_back[{place}]"), new, format!("{name:?}"), "each transcriber once, and not asr.backend");
     }
+    if let Some(quick) = asr.quick() {
+        expect("quick", names.contains(&quick), format!("{quick:?}"), &format!("one of {}", names.join(", ")));
+        let new = asr.chain().all(|name| name != quick);
+        expect("quick", new, format!("{quick:?}"), "another than asr.backend and those in asr.fall_back");
+    }
+    let above = asr.quick_above_s;
+    expect("quick_above_s", (0.0..=3_600.0).contains(&above), above.to_string(), "0 to 3600");
     let (attempt, total) = (asr.attempt_timeout_ms, asr.total_timeout_ms);
     expect("attempt_timeout_ms", (100..=total).contains(&attempt), attempt.to_string(), "100 to asr.total_timeout_ms");
     expect("total_timeout_ms", (100..=120_000).contains(&total), total.to_string(), "100 to 120000");

@@ -300,6 +300,9 @@ pub struct Models {
     /// Folder of the models; empty for `sidetone/models` in the user's cache folder, or
     /// `sidetone-models` here where there is none.
     pub dir: PathBuf,
+    /// A `libonnxruntime.so` to run networks with in place of the one that comes with the
+    /// default transcriber, such as one built with CUDA; empty for that one.
+    pub onnxruntime: PathBuf,
 }
 
 /// `[sink]`

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::breaker::{Patience, Standing};
 use super::course::{Bounds, Course, Step};
 use super::finish::{Finish, Served};
-use super::job::{About, Finished, Text, give_back};
+use super::job::{About, Finished, Named, Text, give_back};
 use super::lane::Lane;
 use super::queue::{Limits, Queue};
 use super::{BufferPool, Clock, Engines, ReplySlot};
@@ -196,8 +196,8 @@ impl Chain {
         let asked = self.clock.now();
         match self.lanes.first().and_then(|lane| Some((lane, lane.admit()?))) {
             Some((lane, entry)) => {
-                let result = lane.ask(entry, about, samples, (&self.queue, &self.buffers)).await;
-                Heard { asr: lane.name, result, asked }
+                let answer = lane.ask(entry, about, samples, (&self.queue, &self.buffers)).await;
+                Heard::new(lane.name, answer, asked)
             }
             None => Heard { asr: "", result: Err(Fault::Overload), asked },
         }
@@ -227,9 +227,9 @@ impl Chain {
             };
             let timer = tokio::time::sleep_until(self.clock.instant(until));
             tokio::select! {
-                Some((asr, asked, result)) = asked.next() => match result {
+                Some((asr, asked, answer)) = asked.next() => match answer {
                     // A judgement about the audio, which another would be no better for.
-                    Ok(_) | Err(Fault::Looped) => return Heard { asr, result, asked },
+                    Ok(_) | Err(Fault::Looped) => return Heard::new(asr, answer, asked),
                     Err(fault) => course.failed(fault),
                 },
                 () = timer => {}
@@ -244,6 +244,13 @@ struct Heard {
     result: Result<Transcript, Fault>,
     /// When whoever answered was asked.
     asked: Moment,
+}
+
+impl Heard {
+    fn new(asked_for: &'static str, answer: Result<Named, Fault>, asked: Moment) -> Self {
+        let asr = answer.as_ref().map_or(asked_for, |(name, _)| name);
+        Self { asr, result: answer.map(|(_, transcript)| transcript), asked }
+    }
 }
 
 /// Room taken by a segment; given back with it.

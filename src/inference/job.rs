@@ -46,11 +46,14 @@ pub(super) enum Work {
 pub(super) struct Job {
     pub(super) about: About,
     pub(super) samples: Arc<Vec<i16>>,
-    /// The transcriber's place in the chain.
+    /// The transcriber's place among all.
     pub(super) backend: usize,
     pub(super) submitted: Instant,
     pub(super) to: To,
 }
+
+/// A text and the name of who heard it.
+pub(super) type Named = (&'static str, Transcript);
 
 /// Who waits for a job's answer.
 pub(super) enum To {
@@ -58,7 +61,7 @@ pub(super) enum To {
     Leg(ReplySlot),
     /// The segment's course, which may ask another if this one fails; what it came to is
     /// finished later, and once.
-    Course(oneshot::Sender<Result<Transcript, Fault>>),
+    Course(oneshot::Sender<Result<Named, Fault>>),
 }
 
 impl To {

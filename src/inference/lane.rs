@@ -8,7 +8,7 @@ use tokio::time::{Duration, timeout};
 
 use super::breaker::{Patience, Standing};
 use super::gate::{Entry, Gate};
-use super::job::{About, Job, To};
+use super::job::{About, Job, Named, To};
 use super::places::{Places, Wait};
 use super::queue::Queue;
 use super::{BufferPool, Clock};
@@ -90,11 +90,11 @@ impl Lane {
         about: &About,
         samples: &Arc<Vec<i16>>,
         (queue, buffers): (&Queue, &BufferPool),
-    ) -> Result<Transcript, Fault> {
+    ) -> Result<Named, Fault> {
         let (started, samples) = (Instant::now(), Arc::clone(samples));
         let result = match &self.way {
             Way::Local(place) => self.near(*place, about.clone(), samples, queue, buffers).await,
-            Way::Remote(far) => self.far(far, about, samples).await,
+            Way::Remote(far) => self.far(far, about, samples).await.map(|transcript| (self.name, transcript)),
         };
         entry.settle(&result);
         let outcome = result.as_ref().map_or_else(Fault::as_str, |_| "answered");
@@ -109,7 +109,7 @@ impl Lane {
         samples: Arc<Vec<i16>>,
         queue: &Queue,
         buffers: &BufferPool,
-    ) -> Result<Transcript, Fault> {
+    ) -> Result<Named, Fault> {
         let (answer, answered) = oneshot::channel();
         let job = Job { about, samples, backend, submitted: Instant::now(), to: To::Course(answer) };
         queue.push(job, buffers).map_err(|_| Fault::Overload)?;

@@ -28,6 +28,7 @@ mod job;
 mod lane;
 mod places;
 mod queue;
+mod quick;
 mod redaction;
 mod scoring;
 mod shadow;
@@ -47,6 +48,7 @@ use self::finish::Finish;
 use self::job::{About, Job, To};
 use self::queue::Queue;
 pub use self::queue::{Backlog, Limits};
+pub use self::quick::Quick;
 use self::redaction::Conversations;
 pub use self::redaction::Redaction;
 pub use self::scoring::Scorer;
@@ -70,6 +72,8 @@ pub struct Engines {
     pub asr: Engine,
     /// Those that are asked when it fails, in order.
     pub fall_back: Vec<(&'static str, Engine)>,
+    /// Who hears in place of a local transcriber what is not worth its time.
+    pub quick: Option<Quick>,
     /// How failures are treated.
     pub fail_over: FailOver,
     /// Who scores texts, if anybody.
@@ -85,6 +89,11 @@ impl Engines {
     pub fn chain(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
         let others = self.fall_back.iter().map(|(name, engine)| (*name, engine));
         std::iter::once((self.asr_name, &self.asr)).chain(others)
+    }
+
+    /// All transcribers, the quick one after those that are asked.
+    fn all(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
+        self.chain().chain(self.quick.iter().map(|quick| (quick.name, &quick.engine)))
     }
 }
 

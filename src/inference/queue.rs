@@ -159,15 +159,20 @@ impl Queue {
     }
 
     /// What to do next; waits for something. `None` once the queue is closed. `together`: how
-    /// many finals the transcriber at that place of the chain decodes faster than one by one.
-    pub(super) fn pop(&self, together: impl Fn(usize) -> usize) -> Option<Work> {
+    /// many finals the transcriber at that place decodes faster than one by one, where so many
+    /// seconds of audio wait behind the first of them.
+    pub(super) fn pop(&self, together: impl Fn(usize, f64) -> usize) -> Option<Work> {
         let mut state = self.state();
         loop {
             if let Some(text) = state.texts.pop_front() {
                 return Some(Work::Finish(text));
             }
             let share = state.finals.len().div_ceil(self.workers.max(1));
-            let finals = state.finals(|job| together(job.backend).min(share));
+            let waiting = state.samples;
+            let finals = state.finals(|job| {
+                let behind = waiting.saturating_sub(job.samples.len() as u64);
+                together(job.backend, behind as f64 / f64::from(PIPELINE_HZ)).min(share)
+            });
             if !finals.is_empty() {
                 return Some(Work::Decode(finals));
             }
@@ -263,7 +268,7 @@ mod tests {
         }
 
         fn popped_together(&self, most: usize) -> Vec<u64> {
-            match self.queue.pop(|_| most) {
+            match self.queue.pop(|_, _| most) {
                 Some(Work::Decode(jobs)) => jobs.iter().map(|job| job.about.id.0).collect(),
                 _ => panic!("no job"),
             }
@@ -344,7 +349,7 @@ mod tests {
         bench.push(1, Final, 1);
         bench.queue.close(&bench.buffers);
         assert_eq!(bench.replies.try_recv().unwrap().outcome, Err(Fault::Shutdown));
-        assert!(bench.queue.pop(|_| 1).is_none());
+        assert!(bench.queue.pop(|_, _| 1).is_none());
         assert!(!bench.push(2, Final, 1));
     }
 }

@@ -1,5 +1,6 @@
 //! One inference thread: opens its transcribers, warms them, serves the queue.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +39,7 @@ impl Warmth {
     }
 }
 
-/// One thread's transcribers, by their place in the chain; none for those that are remote.
+/// One thread's transcribers, by their place among all; none for those that are remote.
 type Transcribers = Vec<Option<Box<dyn Transcriber>>>;
 
 /// An inference thread and what it works with.
@@ -56,16 +57,21 @@ struct Worker<'a> {
 struct Useless;
 
 pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth: &Warmth, buffers: &BufferPool) {
-    let opened = engines.chain().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
+    let opened = engines.all().map(|(name, engine)| open_warm(name, engine)).collect::<Result<Transcribers, _>>();
     let transcribers = match opened {
         Ok(transcribers) => transcribers,
         Err(error) => return warmth.failed(error),
     };
     warmth.warm();
     let mut worker = Worker { engines, finish, buffers, warmth, transcribers, audio: Vec::new() };
-    while let Some(work) = queue.pop(|backend| worker.together(backend)) {
+    // For whom the finals are that are popped.
+    let place = Cell::new(0);
+    while let Some(work) = queue.pop(|backend, behind_s| {
+        place.set(worker.place(backend, SegmentKind::Final, behind_s));
+        worker.together(place.get())
+    }) {
         match work {
-            Work::Decode(jobs) => match worker.decode(jobs) {
+            Work::Decode(jobs) => match worker.decode(jobs, place.get()) {
                 Ok(()) => {}
                 Err(Useless) => return,
             },
@@ -79,14 +85,29 @@ pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth
 }
 
 impl Worker<'_> {
+    /// The place of the transcriber that hears a segment meant for `backend`, where so many
+    /// seconds of audio wait behind it.
+    fn place(&self, backend: usize, kind: SegmentKind, behind_s: f64) -> usize {
+        match &self.engines.quick {
+            Some(quick) if backend == 0 && quick.hears(kind, behind_s) => self.engines.chain().count(),
+            _ => backend,
+        }
+    }
+
     /// How many finals the transcriber at `backend` is worth being given together.
     fn together(&self, backend: usize) -> usize {
         self.transcribers.get(backend).and_then(Option::as_ref).map_or(1, |transcriber| transcriber.together())
     }
 
-    /// Serves jobs of one transcriber and answers them all.
-    fn decode(&mut self, jobs: Vec<Job>) -> Result<(), Useless> {
-        let (gone, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.to.is_gone());
+    /// Serves one partial, or finals for the transcriber at `place`, and answers them all.
+    fn decode(&mut self, jobs: Vec<Job>, place: usize) -> Result<(), Useless> {
+        let (gone, mut jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.to.is_gone());
+        for job in &mut jobs {
+            job.backend = match job.about.kind {
+                SegmentKind::Partial => self.place(job.backend, SegmentKind::Partial, 0.0),
+                SegmentKind::Final => place,
+            };
+        }
         for job in gone {
             give_back(job.samples, self.buffers);
         }
@@ -141,14 +162,14 @@ impl Worker<'_> {
     /// Whatever state a panic left behind is not to be trusted.
     fn open_again(&mut self, backend: usize) -> Result<(), Useless> {
         let there = self.transcribers.get(backend).is_some_and(Option::is_some);
-        let (true, Some((name, engine))) = (there, self.engines.chain().nth(backend)) else { return Ok(()) };
+        let (true, Some((name, engine))) = (there, self.engines.all().nth(backend)) else { return Ok(()) };
         match open_warm(name, engine) {
             Ok(fresh) => self.transcribers[backend] = fresh,
             Err(error) => {
                 self.transcribers[backend] = None;
                 self.warmth.failed(error);
                 // The others still have need of this thread.
-                if self.engines.fall_back.is_empty() {
+                if self.engines.all().count() == 1 {
                     return Err(Useless);
                 }
             }
@@ -183,17 +204,17 @@ struct Answering<'a> {
 
 impl Answering<'_> {
     fn answer(&self, job: Job, outcome: Result<Transcript, Fault>) {
-        let Job { about, samples, submitted, to, .. } = job;
+        let Job { about, samples, backend, submitted, to } = job;
+        let asr = self.engines.all().nth(backend).map_or("", |(name, _)| name);
         match to {
             To::Leg(slot) => {
                 let outcome = outcome.and_then(|transcript| self.finish.text(&about, transcript));
                 let (queued, decoded) = (self.started.saturating_duration_since(submitted), self.started.elapsed());
-                let asr = self.engines.asr_name;
                 self.finish.answer(Served { about, samples, asr, outcome, queued, decoded }, slot);
             }
             To::Course(course) => {
                 // Whoever asked may have had enough.
-                let _ = course.send(outcome);
+                let _ = course.send(outcome.map(|transcript| (asr, transcript)));
                 give_back(samples, self.buffers);
             }
         }
@@ -264,6 +285,7 @@ mod tests {
             asr_name: "counter",
             asr: Engine::Local(Arc::new(Counters)),
             fall_back: Vec::new(),
+            quick: None,
             fail_over: FailOver::default(),
             scorer: None,
             shadow: None,

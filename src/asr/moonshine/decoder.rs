@@ -7,11 +7,11 @@ use std::path::Path;
 
 use ort::memory::Allocator;
 use ort::session::{InMemorySession, SessionInputValue};
-use ort::value::{DynValue, Tensor, TensorRef};
+use ort::value::{DynValue, Outlet, Tensor, TensorRef};
 
-use super::repeat::ends_in_loop;
+use super::super::local::{Heard, ends_in_loop, likeliest};
 use super::rows;
-use crate::onnx;
+use crate::onnx::{self, Running};
 use crate::types::BuildError;
 
 /// Tokens in the vocabulary.
@@ -29,25 +29,8 @@ const TOKENS_MIN: usize = 8;
 /// Positions the model was made for.
 const TOKENS_MAX: usize = 192;
 
-/// Figures in the features of one frame.
-const WIDTH: usize = 288;
-
-/// Shape of the attention cache: utterances, heads, time, width of a head.
-const HEADS: i64 = 8;
-const HEAD_WIDTH: i64 = 36;
-
-/// What was heard in one stretch of audio.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// Tokens, without begin and end.
-    pub(super) tokens: Vec<u32>,
-    /// Sum of the log-probabilities of the tokens and, where it came, of the end.
-    pub(super) log_prob: f32,
-    /// How many log-probabilities that sum has.
-    pub(super) scored: usize,
-    /// Whether the tokens went round in circles; decoding stopped there.
-    pub(super) looped: bool,
-}
+/// No model of the family is wider.
+const SHAPE_MAX: i64 = 1 << 16;
 
 /// What the decoder network wants at one of its inputs.
 enum Input {
@@ -69,10 +52,21 @@ enum Output {
     Audio(usize),
 }
 
+/// How wide a model of the family is.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Heads of the attention, and the width of each.
+    heads: i64,
+    width: i64,
+    /// Figures in the features of one frame.
+    figures: i64,
+}
+
 /// One thread's own pair of sessions.
 pub(super) struct Decoder {
     encoder: InMemorySession<'static>,
     decoder: InMemorySession<'static>,
+    shape: Shape,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     no_cache: DynValue,
@@ -82,13 +76,14 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Opens the networks in `folder` with `threads` threads within an operation.
-    pub(super) fn open(backend: &str, folder: &Path, threads: usize) -> Result<Self, BuildError> {
-        let runtime = onnx::runtime(backend, &folder.join(onnx::LIBRARY))?;
+    /// Opens the networks in `folder` on the runtime in `library`.
+    pub(super) fn open(backend: &str, library: &Path, folder: &Path, running: Running) -> Result<Self, BuildError> {
+        let runtime = onnx::runtime(backend, library)?;
         let open = |name: &str| {
             let file = folder.join(name);
             let bytes = onnx::weights(backend, &file)?;
-            onnx::session(&runtime, bytes, threads).map_err(|error| unusable(backend, &file, error))
+            let session = running.options(backend, &runtime)?.commit_from_memory_directly(bytes);
+            session.map_err(|error| unusable(backend, &file, error))
         };
         let (encoder, decoder) = (open("encoder.ort")?, open("decoder.ort")?);
 
@@ -116,12 +111,22 @@ impl Decoder {
         let (Some(inputs), Some(outputs)) = (inputs, outputs) else {
             return Err(unusable(backend, &folder.join("decoder.ort"), "its inputs or outputs are not Moonshine's"));
         };
+        let shape = |input: Option<&Outlet>| input.and_then(|input| input.dtype().tensor_shape()).cloned();
+        let cache = shape(decoder.inputs().iter().find(|input| input.name().starts_with("past_key_values.")));
+        let features = shape(decoder.inputs().iter().find(|input| input.name() == "encoder_hidden_states"));
+        // Utterances, heads, time, width of a head; and utterances, frames, figures.
+        let (Some(&[_, heads @ 1..=SHAPE_MAX, _, width @ 1..=SHAPE_MAX]), Some(&[_, _, figures @ 1..=SHAPE_MAX])) =
+            (cache.as_deref(), features.as_deref())
+        else {
+            return Err(unusable(backend, &folder.join("decoder.ort"), "its inputs have no shape"));
+        };
         let constants = || -> ort::Result<_> {
             Ok((Tensor::from_array(([1], vec![false]))?.into_dyn(), Tensor::from_array(([1], vec![true]))?.into_dyn()))
         };
         let (no_cache, use_cache) =
             constants().map_err(|error| unusable(backend, &folder.join("decoder.ort"), error))?;
-        Ok(Self { encoder, decoder, inputs, outputs, no_cache, use_cache, ones: Vec::new() })
+        let shape = Shape { heads, width, figures };
+        Ok(Self { encoder, decoder, shape, inputs, outputs, no_cache, use_cache, ones: Vec::new() })
     }
 
     /// Decodes utterances together: 16 kHz, finite, at least 895 samples each (the encoder's
@@ -152,13 +157,13 @@ impl Decoder {
                 }
             }
             if (1..before).contains(&rows.len()) {
-                batch.keep(&going_on)?;
+                batch.keep(&going_on, self.shape.figures)?;
             }
         }
         Ok(())
     }
 
-    /// The features of one utterance: `[1, frames, 288]`.
+    /// The features of one utterance: `[1, frames, figures]`.
     fn encode(&mut self, samples: &[f32]) -> ort::Result<DynValue> {
         let n = samples.len();
         let mask = TensorRef::from_array_view(([1, n], &self.ones[..n]))?;
@@ -182,7 +187,8 @@ impl Decoder {
             first: true,
             mask: Tensor::from_array(([rows, longest], mask))?.into_dyn(),
             features: rows::stacked(features)?,
-            no_past: Tensor::<f32>::new(&Allocator::default(), [rows as i64, HEADS, 0, HEAD_WIDTH])?.into_dyn(),
+            no_past: Tensor::<f32>::new(&Allocator::default(), [rows as i64, self.shape.heads, 0, self.shape.width])?
+                .into_dyn(),
             cache,
         })
     }
@@ -219,7 +225,7 @@ impl Decoder {
         }
         if batch.first {
             batch.first = false;
-            batch.features = no_features(rows.len())?;
+            batch.features = no_features(rows.len(), self.shape.figures)?;
         }
         best.filter(|best| best.len() == rows.len())
             .ok_or_else(|| ort::Error::new("the decoder's figures are not numbers"))
@@ -270,9 +276,9 @@ struct Batch {
 
 impl Batch {
     /// Keeps the rows at `places` alone.
-    fn keep(&mut self, places: &[usize]) -> ort::Result<()> {
+    fn keep(&mut self, places: &[usize], figures: i64) -> ort::Result<()> {
         self.mask = rows::kept::<i64>(&self.mask, places)?;
-        self.features = no_features(places.len())?;
+        self.features = no_features(places.len(), figures)?;
         for value in self.cache.iter_mut().flatten() {
             *value = rows::kept::<f32>(value, places)?;
         }
@@ -281,8 +287,9 @@ impl Batch {
 }
 
 /// One frame of nothing for each of `rows` utterances.
-fn no_features(rows: usize) -> ort::Result<DynValue> {
-    Ok(Tensor::from_array(([rows, 1, WIDTH], vec![0.0_f32; rows * WIDTH]))?.into_dyn())
+fn no_features(rows: usize, figures: i64) -> ort::Result<DynValue> {
+    let nothing = vec![0.0_f32; rows * figures as usize];
+    Ok(Tensor::from_array(([rows as i64, 1, figures], nothing))?.into_dyn())
 }
 
 fn unusable(backend: &str, file: &Path, reason: impl std::fmt::Display) -> BuildError {
@@ -291,63 +298,4 @@ fn unusable(backend: &str, file: &Path, reason: impl std::fmt::Display) -> Build
         format!("cannot use {}: {reason}", file.display()),
         "fetch the model anew with `sidetone models fetch --force`",
     )
-}
-
-/// The token with the highest of `logits` and its log-probability; none if there
-/// is no logit or they are not numbers.
-fn likeliest(logits: &[f32]) -> Option<(u32, f32)> {
-    /// Logits are looked at in chunks; within one, so many at once.
-    const CHUNK: usize = 128;
-    const LANES: usize = 16;
-    /// Terms this far below the highest would add less than half a per cent if all
-    /// the vocabulary were there.
-    const NEGLIGIBLE: f32 = 16.0;
-
-    let peak_of = |chunk: &[f32]| {
-        let mut peaks = [f32::NEG_INFINITY; LANES];
-        for values in chunk.chunks(LANES) {
-            for (peak, &value) in peaks.iter_mut().zip(values) {
-                // Compiles to one instruction, unlike `f32::max`.
-                *peak = if value > *peak { value } else { *peak };
-            }
-        }
-        peaks.into_iter().fold(f32::NEG_INFINITY, f32::max)
-    };
-    let peaks: Vec<f32> = logits.chunks(CHUNK).map(peak_of).collect();
-    let highest = peaks.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let chunk = peaks.iter().position(|&peak| peak == highest)?;
-    let within = logits.chunks(CHUNK).nth(chunk)?.iter().position(|&value| value == highest)?;
-    let sum: f32 = logits
-        .chunks(CHUNK)
-        .zip(&peaks)
-        .filter(|&(_, &peak)| peak > highest - NEGLIGIBLE)
-        .flat_map(|(values, _)| values)
-        .map(|value| (value - highest).exp())
-        .sum();
-    let log_prob = -sum.ln();
-    log_prob.is_finite().then_some((u32::try_from(chunk * CHUNK + within).ok()?, log_prob))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_likeliest_token_and_its_probability_are_found() {
-        for n in [1, 15, 128, 129, 5000] {
-            let logits: Vec<f32> = (0..n).map(|i| ((i * 7919) % 1009) as f32 / 100.0).collect();
-            let highest = logits.iter().copied().fold(f32::MIN, f32::max);
-            let log_sum = logits.iter().map(|value| (value - highest).exp()).sum::<f32>().ln();
-            let (token, log_prob) = likeliest(&logits).unwrap();
-            assert_eq!(Some(token as usize), logits.iter().position(|&value| value == highest));
-            assert!((log_prob + log_sum).abs() < 1e-2, "{log_prob} {log_sum}");
-        }
-    }
-
-    #[test]
-    fn figures_that_are_no_numbers_choose_nothing() {
-        for logits in [&[][..], &[f32::NAN; 200], &[f32::INFINITY; 3], &[f32::NEG_INFINITY; 3]] {
-            assert_eq!(likeliest(logits), None, "{logits:?}");
-        }
-    }
 }

@@ -2,25 +2,25 @@
 //! transcriber alone and by the live pipeline around it.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cpu_time::ProcessTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 
 use super::super::offline::{self, Pipeline};
 use super::super::{Common, Done, Failure, models};
+use super::asr_report::{Band, Memory, Outcome, Report, Score};
 use crate::app;
 use crate::asr::Transcriber;
 use crate::audio::resample::Resampler;
 use crate::audio::{level, wav};
+use crate::config::Config;
 use crate::eval::manifest::{self, Reference, Row};
-use crate::eval::telephone::{TELEPHONE_HZ, resampled, telephone};
-use crate::eval::{normalise, wer};
+use crate::eval::telephone::{resampled, telephone};
+use crate::load::process;
 use crate::types::rate::{FRAME_SAMPLES, PIPELINE_HZ};
 use crate::types::{Rate, SegmentKind};
 
@@ -29,6 +29,10 @@ pub(super) struct Asr {
     /// Table of recordings: columns file and transcript, separated by tabs
     #[arg(long, value_name = "FILE.tsv", default_value = "../shared/audio/MANIFEST.tsv")]
     manifest: PathBuf,
+    /// A transcriber on this machine, and which model if not its default; may be given more
+    /// than once. The configured one, if not given
+    #[arg(long, value_name = "NAME[:MODEL]")]
+    asr: Vec<String>,
     /// Only sets whose names begin so; may be given more than once
     #[arg(long, value_name = "PREFIX")]
     set: Vec<String>,
@@ -50,13 +54,6 @@ enum Bands {
     Both,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Band {
-    Wide,
-    Telephone,
-}
-
 impl Bands {
     fn all(self) -> &'static [Band] {
         match self {
@@ -68,13 +65,6 @@ impl Bands {
 }
 
 impl Band {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Wide => "wide",
-            Self::Telephone => "telephone",
-        }
-    }
-
     /// A recording as it comes in over this band.
     fn of(self, samples: &[i16], hz: u32) -> (Rate, Vec<i16>) {
         match (self, Rate::from_hz(hz)) {
@@ -83,88 +73,6 @@ impl Band {
             (Self::Wide, None) => (Rate::Hz16000, resampled(samples, hz, PIPELINE_HZ)),
         }
     }
-}
-
-/// What one way of transcribing made of some recordings.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-struct Score {
-    errors: wer::Errors,
-    /// Slots that were heard; what is in a caller's answer beyond them is not known.
-    slots_heard: usize,
-    slots: usize,
-    #[serde(skip)]
-    cpu: Duration,
-}
-
-impl Score {
-    /// Compares what was heard with what is known.
-    fn of(reference: &Reference, heard: &str, cpu: Duration) -> Self {
-        let heard = normalise::words(heard);
-        match reference {
-            Reference::Words(said) => {
-                Self { errors: wer::align(&normalise::words(said), &heard), cpu, ..Self::default() }
-            }
-            Reference::Slots(slots) => {
-                let is_heard = |slot: &&String| {
-                    let slot = normalise::words(slot);
-                    heard.windows(slot.len().max(1)).any(|words| words == slot)
-                };
-                let slots_heard = slots.iter().filter(is_heard).count();
-                Self { slots_heard, slots: slots.len(), cpu, ..Self::default() }
-            }
-        }
-    }
-
-    fn add(&mut self, more: &Self) {
-        self.errors += more.errors;
-        self.slots_heard += more.slots_heard;
-        self.slots += more.slots;
-        self.cpu += more.cpu;
-    }
-}
-
-/// Figures of a set, or of all of them, in one band.
-#[derive(Debug, Clone, Copy, Default)]
-struct Figures {
-    files: usize,
-    audio_s: f64,
-    whole: Score,
-    live: Score,
-}
-
-impl Figures {
-    fn add(&mut self, more: &Self) {
-        self.files += more.files;
-        self.audio_s += more.audio_s;
-        self.whole.add(&more.whole);
-        self.live.add(&more.live);
-    }
-
-    /// Live errors by whole-file errors.
-    fn ratio(&self) -> Option<f64> {
-        let whole = self.whole.errors.wrong();
-        (whole > 0).then(|| self.live.errors.wrong() as f64 / whole as f64)
-    }
-
-    /// Seconds of audio by seconds of processor time.
-    fn speed(&self, score: &Score) -> f64 {
-        self.audio_s / score.cpu.as_secs_f64().max(1e-9)
-    }
-}
-
-/// One recording in one band.
-#[derive(Debug, Serialize)]
-struct Outcome {
-    file: PathBuf,
-    set: String,
-    band: Band,
-    audio_s: f64,
-    said: Vec<String>,
-    heard_whole: String,
-    heard_live: String,
-    segments: usize,
-    whole: Score,
-    live: Score,
 }
 
 pub(super) fn run(common: &Common, options: &Asr) -> Done {
@@ -178,18 +86,54 @@ pub(super) fn run(common: &Common, options: &Asr) -> Done {
     }
     let config = common.load(settings)?;
     let (rows, skipped) = rows(options)?;
+    let configured = [String::new()];
+    let named = if options.asr.is_empty() { &configured[..] } else { &options.asr };
+    let mut reports = Vec::new();
+    for name in named {
+        let report = measure(&config, options, name, &rows, skipped)?;
+        if options.json { report.json() } else { report.table() }?;
+        reports.push(report);
+    }
+    if !options.json {
+        Report::summary(&reports)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All recordings by one transcriber: `name` or `name:model`, the configured one if empty.
+fn measure(
+    config: &Config,
+    options: &Asr,
+    name: &str,
+    rows: &[Row],
+    skipped: manifest::Skipped,
+) -> Result<Report, Failure> {
+    let mut config = config.clone();
+    let (backend, model) = name.split_once(':').unwrap_or((name, ""));
+    if !backend.is_empty() {
+        config.asr.backend = backend.to_owned();
+        config.asr.fall_back.clear();
+        config.asr.quick.clear();
+    }
+    if !model.is_empty() {
+        config.asr.tables.set(backend, "model", toml::Value::String(model.to_owned()));
+    }
     models::ensure(&config)?;
+    let before = resident_mb();
     let engines = app::engines(&config)?;
+    let mut transcriber = engines.asr.open()?;
+    let first = resident_mb();
+    drop(engines.asr.open()?);
+    let second = resident_mb();
     let runtime = super::super::runtime()?;
     let inside = runtime.enter();
     let pipeline = Pipeline::start(&config, &engines)?;
     drop(inside);
     runtime.block_on(pipeline.warm())?;
-    let mut transcriber = engines.asr.open()?;
 
     let progress = progress_bar((rows.len() * options.band.all().len()) as u64);
     let mut outcomes = Vec::new();
-    for row in &rows {
+    for row in rows {
         let (hz, samples) = recording(&options.manifest, row)?;
         for &band in options.band.all() {
             let (rate, samples) = band.of(&samples, hz);
@@ -219,9 +163,14 @@ pub(super) fn run(common: &Common, options: &Asr) -> Done {
         }
     }
     progress.finish_and_clear();
-    let report = Report { asr: engines.asr_name, vad: &config.vad.backend, skipped, outcomes };
-    if options.json { report.json() } else { report.table() }?;
-    Ok(ExitCode::SUCCESS)
+    let asr = if backend.is_empty() { engines.asr_name.to_owned() } else { name.to_owned() };
+    let memory = Memory { first_mb: first - before, further_mb: second - first };
+    Ok(Report { asr, vad: config.vad.backend.clone(), memory, skipped, outcomes })
+}
+
+/// Memory of this process, in MB.
+fn resident_mb() -> f64 {
+    process::usage(std::process::id()).map_or(0.0, |usage| usage.rss_kib as f64 / 1_024.0)
 }
 
 /// The rows that were asked for.
@@ -278,114 +227,6 @@ fn at_pipeline_rate(rate: Rate, samples: &[i16]) -> Vec<i16> {
     out
 }
 
-struct Report<'a> {
-    asr: &'static str,
-    vad: &'a str,
-    skipped: manifest::Skipped,
-    outcomes: Vec<Outcome>,
-}
-
-impl Report<'_> {
-    /// Figures of each band: those of the sets, and of all.
-    fn figures(&self) -> BTreeMap<Band, (BTreeMap<&str, Figures>, Figures)> {
-        let mut bands: BTreeMap<Band, (BTreeMap<&str, Figures>, Figures)> = BTreeMap::new();
-        for outcome in &self.outcomes {
-            let one = Figures { files: 1, audio_s: outcome.audio_s, whole: outcome.whole, live: outcome.live };
-            let (sets, total) = bands.entry(outcome.band).or_default();
-            sets.entry(&outcome.set).or_default().add(&one);
-            total.add(&one);
-        }
-        bands
-    }
-
-    fn table(&self) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "asr {}, vad {}; telephone = {TELEPHONE_HZ} Hz, μ-law", self.asr, self.vad)?;
-        for (band, (sets, total)) in self.figures() {
-            writeln!(
-                out,
-                "\n{:<20} {:>5} {:>6} {:>8} {:>8}  {:>12} {:>11}",
-                band.name(),
-                "files",
-                "words",
-                "WER whole",
-                "WER live",
-                "live S/D/I",
-                "live/whole"
-            )?;
-            for (name, figures) in sets.iter().chain([(&"total", &total)]) {
-                if figures.whole.errors.words() > 0 {
-                    word_line(&mut out, name, figures)?;
-                }
-            }
-            for (name, figures) in sets.iter().filter(|(_, figures)| figures.live.slots > 0) {
-                writeln!(
-                    out,
-                    "{name:<20} {:>5} slots heard: whole {}, live {} of {}",
-                    figures.files, figures.whole.slots_heard, figures.live.slots_heard, figures.live.slots
-                )?;
-            }
-            writeln!(
-                out,
-                "{:.0} s of audio; seconds of audio per CPU-second: whole {:.1}, live {:.1}",
-                total.audio_s,
-                total.speed(&total.whole),
-                total.speed(&total.live)
-            )?;
-        }
-        let manifest::Skipped { other_language, machine_draft, stress } = self.skipped;
-        writeln!(
-            out,
-            "\nskipped: {other_language} in other languages, {machine_draft} known only from a machine's draft, \
-             {stress} of band C (stress only)"
-        )
-    }
-
-    fn json(&self) -> io::Result<()> {
-        let one = |figures: &Figures| {
-            serde_json::json!({
-                "files": figures.files,
-                "audio_s": figures.audio_s,
-                "wer_whole": figures.whole.errors.rate(),
-                "wer_live": figures.live.errors.rate(),
-                "live_by_whole": figures.ratio(),
-                "whole": figures.whole,
-                "live": figures.live,
-                "speed_whole": figures.speed(&figures.whole),
-                "speed_live": figures.speed(&figures.live),
-            })
-        };
-        let bands = self.figures().into_iter().map(|(band, (sets, total))| {
-            let sets: serde_json::Map<_, _> = sets.iter().map(|(name, f)| ((*name).to_owned(), one(f))).collect();
-            (band.name().to_owned(), serde_json::json!({"sets": sets, "total": one(&total)}))
-        });
-        let bands: serde_json::Map<_, _> = bands.collect();
-        let document = serde_json::json!({
-            "asr": self.asr,
-            "vad": self.vad,
-            "skipped": self.skipped,
-            "bands": bands,
-            "recordings": self.outcomes,
-        });
-        writeln!(io::stdout(), "{document}")
-    }
-}
-
-fn word_line(out: &mut dyn Write, name: &str, figures: &Figures) -> io::Result<()> {
-    let percent = |score: &Score| score.errors.rate().map_or("-".to_owned(), |rate| format!("{:.1} %", rate * 100.0));
-    let live = figures.live.errors;
-    writeln!(
-        out,
-        "{name:<20} {:>5} {:>6} {:>9} {:>8}  {:>12} {:>11}",
-        figures.files,
-        live.words(),
-        percent(&figures.whole),
-        percent(&figures.live),
-        format!("{}/{}/{}", live.substitutions, live.deletions, live.insertions),
-        figures.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
-    )
-}
-
 fn progress_bar(recordings: u64) -> ProgressBar {
     let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(recordings), target);
@@ -398,7 +239,14 @@ mod tests {
     use super::*;
 
     fn options(manifest: &Path) -> Asr {
-        Asr { manifest: manifest.to_owned(), set: Vec::new(), band: Bands::Both, limit: None, json: false }
+        Asr {
+            manifest: manifest.to_owned(),
+            asr: Vec::new(),
+            set: Vec::new(),
+            band: Bands::Both,
+            limit: None,
+            json: false,
+        }
     }
 
     #[test]
@@ -423,13 +271,6 @@ mod tests {
         assert_eq!(chosen(&["ab", "b"], None).unwrap(), "ab/1.wav b/1.wav");
         let Failure(message) = chosen(&["c"], None).unwrap_err();
         assert!(message.contains("a, ab, b"), "{message}");
-    }
-
-    #[test]
-    fn slots_are_found_as_whole_words_in_whatever_form() {
-        let slots = Reference::Slots(["sixteen ounce", "large", "mocha"].map(str::to_owned).to_vec());
-        let score = Score::of(&slots, "A 16-ounce mocha, larger please.", Duration::ZERO);
-        assert_eq!((score.slots_heard, score.slots, score.errors.words()), (2, 3, 0));
     }
 
     #[test]

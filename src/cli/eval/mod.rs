@@ -2,6 +2,7 @@
 //! the truth is known. One file for each family.
 
 mod asr;
+mod asr_report;
 mod redaction;
 mod sentiment;
 mod vad;
@@ -19,7 +20,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Word error rates of the configured transcriber, alone and within the live pipeline
+    /// Word error rates, cost and memory of transcribers, alone and within the live pipeline
     Asr(asr::Asr),
     /// Precision and recall of redaction on marked utterances, those held out apart
     Redaction(redaction::Options),

@@ -1,0 +1,154 @@
+//! What transcribers that run networks of their own here have in common: an utterance is
+//! cut into pieces, each piece decoded greedily, and what goes round in circles tried once
+//! more.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Engine, Local, Transcriber};
+use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript};
+
+pub(super) use self::choice::likeliest;
+pub(super) use self::repeat::ends_in_loop;
+
+mod audio;
+mod choice;
+mod repeat;
+
+/// What was heard in one stretch of audio.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Tokens, without begin and end.
+    pub(super) tokens: Vec<u32>,
+    /// Sum of the log-probabilities of the tokens and, where it came, of the end.
+    pub(super) log_prob: f32,
+    /// How many log-probabilities that sum has.
+    pub(super) scored: usize,
+    /// Whether the tokens went round in circles; decoding stopped there.
+    pub(super) looped: bool,
+}
+
+/// One thread's own networks.
+pub(super) trait Network: Send + 'static {
+    /// Decodes `samples`: 16 kHz, within ±1, at most 24.2 s of them.
+    fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard>;
+
+    /// How many utterances it decodes in less time together than one by one.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Decodes utterances together, as [`Self::hear`] does; `heard` is called with the place of
+    /// each and its text once it is done. Those it is not called for are decoded alone.
+    fn hear_together(
+        &mut self,
+        _utterances: &[&[f32]],
+        _heard: &mut dyn FnMut(usize, &Heard, String),
+    ) -> ort::Result<()> {
+        Ok(())
+    }
+
+    /// The text of `tokens`, trimmed.
+    fn text(&self, tokens: &[u32]) -> String;
+
+    /// The language it hears, as BCP 47 has it.
+    fn language(&self) -> &'static str;
+}
+
+/// An engine whose threads `open` networks of their own.
+///
+/// # Errors
+/// As `open`, or when the networks do not run: that must show here, not on the first call.
+pub(super) fn engine<N: Network>(
+    name: &'static str,
+    open: impl Fn() -> Result<N, BuildError> + Send + Sync + 'static,
+) -> Result<Engine, BuildError> {
+    let open = move || {
+        let mut network = open()?;
+        // The first run is slow: the runtime allocates as it goes.
+        network.hear(&[0.0; 8_000]).map_err(|error| {
+            BuildError::new(
+                name,
+                format!("does not run: {error}"),
+                "fetch the model anew with `sidetone models fetch --force`",
+            )
+        })?;
+        Ok(network)
+    };
+    let first = Mutex::new(Some(open()?));
+    Ok(Engine::Local(Arc::new(Opener { open, first })))
+}
+
+struct Opener<N, F> {
+    open: F,
+    /// Opened to try the model; the first thread to ask has it.
+    first: Mutex<Option<N>>,
+}
+
+impl<N: Network, F: Fn() -> Result<N, BuildError> + Send + Sync> Local for Opener<N, F> {
+    fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(Box::new(InPieces(first.map_or_else(&self.open, Ok)?)))
+    }
+}
+
+struct InPieces<N>(N);
+
+impl<N: Network> Transcriber for InPieces<N> {
+    /// Audio over 24 s is transcribed in pieces of 12 to 24 s, cut where it is quietest.
+    fn transcribe(&mut self, samples: &[f32], kind: SegmentKind) -> Result<Transcript, Fault> {
+        let Self(network) = self;
+        let mut hear = |samples: &[f32]| network.hear(samples).map_err(|error| Fault::Backend(error.to_string()));
+        let samples = &*audio::playable(samples);
+        let mut all = Heard::default();
+        for piece in audio::pieces(samples) {
+            let piece = &samples[piece];
+            if piece.iter().all(|sample| sample.abs() < audio::SILENCE) {
+                continue;
+            }
+            let mut heard = hear(piece)?;
+            if heard.looped && kind == SegmentKind::Final {
+                heard = hear(&audio::after_a_pause(piece))?;
+            }
+            if heard.looped {
+                return Err(Fault::Looped);
+            }
+            all.tokens.extend(heard.tokens);
+            all.log_prob += heard.log_prob;
+            all.scored += heard.scored;
+        }
+        let text = network.text(&all.tokens);
+        Ok(transcript(text, &all, network.language()))
+    }
+
+    fn together(&self) -> usize {
+        self.0.together()
+    }
+
+    fn transcribe_together(
+        &mut self,
+        utterances: &[Vec<f32>],
+        answer: &mut dyn FnMut(usize, Result<Transcript, Fault>),
+    ) {
+        // Whatever is long, silent or not quite audio is for `transcribe`, alone.
+        let plain = |samples: &[f32]| {
+            samples.len() <= audio::PIECE_MIN
+                && samples.iter().all(|sample| sample.abs() <= 1.0)
+                && samples.iter().any(|sample| sample.abs() >= audio::SILENCE)
+        };
+        let (places, plain): (Vec<usize>, Vec<&[f32]>) =
+            utterances.iter().map(Vec::as_slice).enumerate().filter(|(_, samples)| plain(samples)).unzip();
+        let language = self.0.language();
+        // Those that loop, and all that are left when the networks fail, are asked about again.
+        let _ = self.0.hear_together(&plain, &mut |row, heard, text| {
+            if !heard.looped {
+                answer(places[row], Ok(transcript(text, heard, language)));
+            }
+        });
+    }
+}
+
+fn transcript(text: String, heard: &Heard, language: &'static str) -> Transcript {
+    let text = choice::worded(text);
+    let confidence = (!text.is_empty()).then(|| (heard.log_prob / heard.scored as f32).exp());
+    Transcript { text: Private(text), words: Vec::new(), confidence, language }
+}
