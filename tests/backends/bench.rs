@@ -16,7 +16,7 @@ use super::support::within;
 use super::vendor::{Kind, Vendor};
 
 pub fn engine(vendor: &Vendor, kind: Kind, more: &str) -> Arc<dyn Remote> {
-    match asr::find(kind.name()).unwrap().build(&vendor.table(more), None).unwrap() {
+    match asr::find(kind.name()).unwrap().build(&vendor.table(more), &[]).unwrap() {
         Engine::Remote(engine) => engine,
         Engine::Local(_) => panic!("{} works here", kind.name()),
     }
