@@ -80,11 +80,14 @@ pub fn status(status: u16, headers: &HeaderMap) -> Result<(), Fault> {
 /// What an error of the client means; its own words might quote the address.
 #[must_use]
 pub fn fault(error: &reqwest::Error) -> Fault {
-    match () {
-        () if tls::is_distrust(error) => Fault::Untrusted,
-        () if error.is_connect() => Fault::Unreachable,
-        () if error.is_timeout() => Fault::Timeout,
-        () => Fault::Disconnected,
+    if tls::is_distrust(error) {
+        Fault::Untrusted
+    } else if error.is_connect() {
+        Fault::Unreachable
+    } else if error.is_timeout() {
+        Fault::Timeout
+    } else {
+        Fault::Disconnected
     }
 }
 

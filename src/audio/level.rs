@@ -9,15 +9,22 @@ const GAIN_DB_MAX: f32 = 40.0;
 /// Mean power of `samples`, relative to full scale squared: 0 to 1. Zero for none.
 #[must_use]
 pub fn power(samples: &[i16]) -> f32 {
-    if samples.is_empty() {
+    mean(energy(samples), samples.len())
+}
+
+/// Mean power of so many samples whose [`energy`] is known, as [`power`] has it.
+#[must_use]
+pub fn mean(energy: u64, samples: usize) -> f32 {
+    if samples == 0 {
         return 0.0;
     }
-    (energy(samples) as f64 / samples.len() as f64 / (32_768.0 * 32_768.0)) as f32
+    (energy as f64 / samples as f64 / (32_768.0 * 32_768.0)) as f32
 }
 
 /// Sum of the squares of `samples`, exact. In whole numbers and two at a time: for that,
 /// processors have an instruction that does many at once.
-fn energy(samples: &[i16]) -> u64 {
+#[must_use]
+pub fn energy(samples: &[i16]) -> u64 {
     // Two of the largest, 2³⁰ each, just fit.
     let square = |sample: i16| (i32::from(sample) * i32::from(sample)) as u32;
     let (pairs, last) = samples.as_chunks::<2>();

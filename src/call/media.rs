@@ -273,7 +273,7 @@ impl Call {
 
     /// Sends a segment to a transcriber, or books it as overload.
     fn submit(&mut self, now: Moment, media: &Media, done: Open) {
-        let power = level::power(&done.samples);
+        let power = done.power();
         self.tally.power_sum += f64::from(power) * done.samples.len() as f64;
         self.tally.power_samples += done.samples.len() as u64;
         let room = self.reorder.has_room();

@@ -13,6 +13,8 @@ const CUT_WINDOW: usize = 100;
 pub(super) struct Open {
     pub(super) id: SegmentId,
     pub(super) samples: Vec<i16>,
+    /// [`level::energy`] of the samples: summed as they come, while they are in the cache.
+    energy: u64,
     pub(super) start: MediaTime,
     /// Incoming samples in it, in the ledger's unit.
     pub(super) received: u64,
@@ -25,6 +27,11 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn end(&self) -> MediaTime {
         self.start + self.samples.len() as u64
+    }
+
+    /// Mean power of the samples, as [`level::power`] has it.
+    pub(super) fn power(&self) -> f32 {
+        level::mean(self.energy, self.samples.len())
     }
 }
 
@@ -75,6 +82,7 @@ impl Segmenter {
         self.open.insert(Open {
             id: SegmentId(self.opened),
             start: MediaTime(now_at.0.saturating_sub(samples.len() as u64)),
+            energy: level::energy(&samples),
             samples,
             received: std::mem::take(&mut self.ring_received),
             voiced_until: now_at,
@@ -86,6 +94,7 @@ impl Segmenter {
     pub(super) fn extend(&mut self, frame: &Frame, received: u64) {
         if let Some(open) = &mut self.open {
             open.samples.extend_from_slice(frame);
+            open.energy += level::energy(frame);
             open.received += received;
         }
     }
@@ -103,6 +112,8 @@ impl Segmenter {
         rest.clear();
         rest.extend_from_slice(&done.samples[at..]);
         done.samples.truncate(at);
+        let rest_energy = level::energy(&rest);
+        done.energy -= rest_energy;
         // Only a leg's very last frame is not whole, and that one is in the rest.
         let done_received = done.received.min((at / FRAME_SAMPLES) as u64 * self.frame_received);
         let rest_received = done.received - done_received;
@@ -112,6 +123,7 @@ impl Segmenter {
             id: SegmentId(self.opened),
             start: done.end(),
             samples: rest,
+            energy: rest_energy,
             received: rest_received,
             voiced_until: done.voiced_until,
             partial_due: done.partial_due,

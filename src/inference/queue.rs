@@ -78,10 +78,13 @@ struct State {
 }
 
 impl State {
-    /// The oldest final, and with it those that `together` allows, oldest first: for the same
-    /// transcriber, of legs that are not in it yet.
-    fn finals(&mut self, together: impl Fn(&Job) -> usize) -> Vec<Job> {
-        let most = self.finals.peek().map_or(0, |first| together(&first.job));
+    /// The oldest final, and with it others that wait, `share` in all at most, oldest first: for
+    /// the same transcriber, of legs that are not in it yet.
+    fn finals(&mut self, share: usize, hearer: impl Fn(&Job, f64) -> Hearer) -> Vec<Job> {
+        let Some(Final { job: first, .. }) = self.finals.peek() else { return Vec::new() };
+        let behind = self.samples.saturating_sub(first.samples.len() as u64);
+        let Hearer { place, together } = hearer(first, behind as f64 / f64::from(PIPELINE_HZ));
+        let most = together.min(share);
         let mut jobs: Vec<Job> = Vec::new();
         while let Some(next) = self.finals.peek()
             && (jobs.is_empty() || jobs.len() < most)
@@ -91,8 +94,19 @@ impl State {
             self.samples -= job.samples.len() as u64;
             jobs.push(job);
         }
+        for job in &mut jobs {
+            job.backend = place;
+        }
         jobs
     }
+}
+
+/// Who is to hear a segment.
+pub(super) struct Hearer {
+    /// The transcriber's place.
+    pub(super) place: usize,
+    /// How many finals it decodes faster than one by one.
+    pub(super) together: usize,
 }
 
 pub(super) struct Queue {
@@ -158,25 +172,21 @@ impl Queue {
         }
     }
 
-    /// What to do next; waits for something. `None` once the queue is closed. `together`: how
-    /// many finals the transcriber at that place decodes faster than one by one, where so many
-    /// seconds of audio wait behind the first of them.
-    pub(super) fn pop(&self, together: impl Fn(usize, f64) -> usize) -> Option<Work> {
+    /// What to do next; waits for something. `None` once the queue is closed. `hearer`: who is to
+    /// hear a segment behind which so many seconds of audio wait.
+    pub(super) fn pop(&self, hearer: impl Fn(&Job, f64) -> Hearer) -> Option<Work> {
         let mut state = self.state();
         loop {
             if let Some(text) = state.texts.pop_front() {
                 return Some(Work::Finish(text));
             }
             let share = state.finals.len().div_ceil(self.workers.max(1));
-            let waiting = state.samples;
-            let finals = state.finals(|job| {
-                let behind = waiting.saturating_sub(job.samples.len() as u64);
-                together(job.backend, behind as f64 / f64::from(PIPELINE_HZ)).min(share)
-            });
+            let finals = state.finals(share, &hearer);
             if !finals.is_empty() {
                 return Some(Work::Decode(finals));
             }
-            if let Some(job) = state.partials.pop_front() {
+            if let Some(mut job) = state.partials.pop_front() {
+                job.backend = hearer(&job, 0.0).place;
                 return Some(Work::Decode(vec![job]));
             }
             if state.closed {
@@ -268,7 +278,7 @@ mod tests {
         }
 
         fn popped_together(&self, most: usize) -> Vec<u64> {
-            match self.queue.pop(|_, _| most) {
+            match self.queue.pop(|job, _| Hearer { place: job.backend, together: most }) {
                 Some(Work::Decode(jobs)) => jobs.iter().map(|job| job.about.id.0).collect(),
                 _ => panic!("no job"),
             }
@@ -349,7 +359,7 @@ mod tests {
         bench.push(1, Final, 1);
         bench.queue.close(&bench.buffers);
         assert_eq!(bench.replies.try_recv().unwrap().outcome, Err(Fault::Shutdown));
-        assert!(bench.queue.pop(|_, _| 1).is_none());
+        assert!(bench.queue.pop(|job, _| Hearer { place: job.backend, together: 1 }).is_none());
         assert!(!bench.push(2, Final, 1));
     }
 }

@@ -1,6 +1,5 @@
 //! One inference thread: opens its transcribers, warms them, serves the queue.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +9,7 @@ use tokio::sync::watch;
 
 use super::finish::{Finish, Served};
 use super::job::{Job, Text, To, Work, give_back};
-use super::queue::Queue;
+use super::queue::{Hearer, Queue};
 use super::{BufferPool, Engines, Readiness};
 use crate::asr::{Engine, Transcriber};
 use crate::audio::level;
@@ -64,14 +63,9 @@ pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth
     };
     warmth.warm();
     let mut worker = Worker { engines, finish, buffers, warmth, transcribers, audio: Vec::new() };
-    // For whom the finals are that are popped.
-    let place = Cell::new(0);
-    while let Some(work) = queue.pop(|backend, behind_s| {
-        place.set(worker.place(backend, SegmentKind::Final, behind_s));
-        worker.together(place.get())
-    }) {
+    while let Some(work) = queue.pop(|job, behind_s| worker.hearer(job, behind_s)) {
         match work {
-            Work::Decode(jobs) => match worker.decode(jobs, place.get()) {
+            Work::Decode(jobs) => match worker.decode(jobs) {
                 Ok(()) => {}
                 Err(Useless) => return,
             },
@@ -85,29 +79,19 @@ pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth
 }
 
 impl Worker<'_> {
-    /// The place of the transcriber that hears a segment meant for `backend`, where so many
-    /// seconds of audio wait behind it.
-    fn place(&self, backend: usize, kind: SegmentKind, behind_s: f64) -> usize {
-        match &self.engines.quick {
-            Some(quick) if backend == 0 && quick.hears(kind, behind_s) => self.engines.chain().count(),
-            _ => backend,
-        }
+    /// Who hears `job`, where so many seconds of audio wait behind it.
+    fn hearer(&self, job: &Job, behind_s: f64) -> Hearer {
+        let place = match &self.engines.quick {
+            Some(quick) if job.backend == 0 && quick.hears(job.about.kind, behind_s) => self.engines.chain().count(),
+            _ => job.backend,
+        };
+        let transcriber = self.transcribers.get(place).and_then(Option::as_ref);
+        Hearer { place, together: transcriber.map_or(1, |transcriber| transcriber.together()) }
     }
 
-    /// How many finals the transcriber at `backend` is worth being given together.
-    fn together(&self, backend: usize) -> usize {
-        self.transcribers.get(backend).and_then(Option::as_ref).map_or(1, |transcriber| transcriber.together())
-    }
-
-    /// Serves one partial, or finals for the transcriber at `place`, and answers them all.
-    fn decode(&mut self, jobs: Vec<Job>, place: usize) -> Result<(), Useless> {
-        let (gone, mut jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.to.is_gone());
-        for job in &mut jobs {
-            job.backend = match job.about.kind {
-                SegmentKind::Partial => self.place(job.backend, SegmentKind::Partial, 0.0),
-                SegmentKind::Final => place,
-            };
-        }
+    /// Serves one partial, or finals of one transcriber, and answers them all.
+    fn decode(&mut self, jobs: Vec<Job>) -> Result<(), Useless> {
+        let (gone, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.to.is_gone());
         for job in gone {
             give_back(job.samples, self.buffers);
         }
@@ -150,7 +134,7 @@ impl Worker<'_> {
         let backend = job.backend;
         self.audio.resize_with(self.audio.len().max(1), Vec::new);
         let outcome = match self.transcribers.get_mut(backend) {
-            Some(Some(transcriber)) => hear(&mut **transcriber, &job, &mut self.audio[0]),
+            Some(Some(transcriber)) => hear(&mut **transcriber, &job.samples, job.about.kind, &mut self.audio[0]),
             _ => Err(Fault::Crashed),
         };
         let crashed = outcome == Err(Fault::Crashed);
@@ -221,10 +205,17 @@ impl Answering<'_> {
     }
 }
 
-fn hear(transcriber: &mut dyn Transcriber, job: &Job, audio: &mut Vec<f32>) -> Result<Transcript, Fault> {
+/// Hears one utterance at the level that transcribers expect, for which `audio` has room. After
+/// [`Fault::Crashed`] the transcriber is not to be trusted any more.
+pub(super) fn hear(
+    transcriber: &mut dyn Transcriber,
+    samples: &[i16],
+    kind: SegmentKind,
+    audio: &mut Vec<f32>,
+) -> Result<Transcript, Fault> {
     catch_unwind(AssertUnwindSafe(|| {
-        level::to_speech_level(&job.samples, audio);
-        transcriber.transcribe(audio, job.about.kind)
+        level::to_speech_level(samples, audio);
+        transcriber.transcribe(audio, kind)
     }))
     .unwrap_or(Err(Fault::Crashed))
 }

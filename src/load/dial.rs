@@ -161,10 +161,10 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_at_the_door_is_a_failure() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("ws://{}/media", listener.local_addr().unwrap());
+        let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+        nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("ws://{}/media", nobody.local_addr().unwrap());
         let door = Door::new(&url, None, Rate::Hz8000, "load".to_owned()).await.unwrap();
-        drop(listener);
         assert_eq!(door.open(0).await.unwrap_err(), NotThere::Failed("connection refused".to_owned()));
     }
 }

@@ -28,7 +28,7 @@ async fn a_breaker_opens_spares_the_vendor_and_closes_after_one_good_probe() {
         assert_eq!(bench.heard(n, 8_000).await.0, "scripted");
     }
     assert_eq!(standing(&bench), Standing::Open);
-    vendor.restart().await;
+    vendor.restart();
     vendor.seen();
     // The next one that goes there is the probe.
     let mut n = 3;

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -111,6 +111,8 @@ pub struct Vendor {
     pub address: SocketAddr,
     pub inner: Arc<Inner>,
     pub saw: mpsc::UnboundedReceiver<Saw>,
+    /// Keeps the port while the server is down: no other test's server comes up in its place.
+    _place: TcpSocket,
     server: Option<AbortOnDropHandle<()>>,
     alive: CancellationToken,
 }
@@ -126,14 +128,23 @@ impl Default for Manners {
     }
 }
 
+/// A socket at `address` that does not listen, and beside which others may be.
+fn shared(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 impl Vendor {
     pub async fn start(kind: Kind, acts: &[Act]) -> Self {
         Self::with(kind, acts, Manners::default()).await
     }
 
     pub async fn with(kind: Kind, acts: &[Act], manners: Manners) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let place = shared("127.0.0.1:0".parse().unwrap());
+        let address = place.local_addr().unwrap();
         let (sender, saw) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             kind,
@@ -143,12 +154,14 @@ impl Vendor {
             session_max: manners.session_max,
             stop: watch::channel(()).0,
         });
-        let mut vendor = Self { address, inner, saw, server: None, alive: CancellationToken::new() };
-        vendor.serve(listener);
+        let mut vendor = Self { address, inner, saw, _place: place, server: None, alive: CancellationToken::new() };
+        vendor.restart();
         vendor
     }
 
-    fn serve(&mut self, listener: TcpListener) {
+    /// Starts it, again where it was.
+    pub fn restart(&mut self) {
+        let listener = shared(self.address).listen(64).unwrap();
         self.alive = CancellationToken::new();
         let (inner, alive) = (Arc::clone(&self.inner), self.alive.clone());
         let server = match inner.kind {
@@ -180,18 +193,6 @@ impl Vendor {
             server.abort();
             let _ = server.await;
         }
-    }
-
-    /// Starts it again where it was.
-    pub async fn restart(&mut self) {
-        let listener = super::support::until("the port to be free again", || async {
-            let socket = tokio::net::TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            socket.bind(self.address).ok()?;
-            socket.listen(64).ok()
-        })
-        .await;
-        self.serve(listener);
     }
 
     /// The table of the backend that talks to it, with `more` in it.

@@ -156,9 +156,9 @@ async fn arguments_that_are_none_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = nobody.local_addr().unwrap();
     let said = load(folder.path(), &["--url", &format!("ws://{address}/media"), "--duration", "1s"]).await;
     assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
     let origin = format!("sidetone: http://{address}: the events cannot be read: ");

@@ -8,7 +8,6 @@ use super::{Engine, Local, Transcriber};
 use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript};
 
 pub(super) use self::choice::likeliest;
-pub(super) use self::repeat::ends_in_loop;
 
 mod audio;
 mod choice;
@@ -25,6 +24,21 @@ pub(super) struct Heard {
     pub(super) scored: usize,
     /// Whether the tokens went round in circles; decoding stopped there.
     pub(super) looped: bool,
+}
+
+impl Heard {
+    /// Takes the next token, with its log-probability; `end` is no part of the text. Whether
+    /// there may be more: not after the end, nor once the tokens go round in circles.
+    pub(super) fn takes(&mut self, (token, log_prob): (u32, f32), end: u32) -> bool {
+        self.log_prob += log_prob;
+        self.scored += 1;
+        if token == end {
+            return false;
+        }
+        self.tokens.push(token);
+        self.looped = repeat::ends_in_loop(&self.tokens);
+        !self.looped
+    }
 }
 
 /// One thread's own networks.

@@ -8,7 +8,7 @@ const TURN_MAX: usize = 24;
 
 /// Whether `tokens` end in a loop: the same tokens again and again, more often
 /// than a speaker would.
-pub(in crate::asr) fn ends_in_loop(tokens: &[u32]) -> bool {
+pub(super) fn ends_in_loop(tokens: &[u32]) -> bool {
     (1..=TURN_MAX.min(tokens.len() / 3)).any(|turn| {
         // Short turns must come round more often: one word is said three times in
         // earnest, a clause of eight tokens is not.

@@ -9,7 +9,7 @@ use ort::memory::Allocator;
 use ort::session::{InMemorySession, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorRef};
 
-use super::super::local::{Heard, ends_in_loop, likeliest};
+use super::super::local::{Heard, likeliest};
 use super::rows;
 use crate::onnx::{self, Running};
 use crate::types::BuildError;
@@ -136,10 +136,6 @@ impl Decoder {
     /// more than one; but it quantises them with one scale, so that a word here and there
     /// comes out otherwise than alone.
     pub(super) fn hear(&mut self, utterances: &[&[f32]], heard: &mut dyn FnMut(usize, Heard)) -> ort::Result<()> {
-        let longest = utterances.iter().map(|samples| samples.len()).max().unwrap_or(0);
-        if self.ones.len() < longest {
-            self.ones.resize(longest, 1);
-        }
         let features = utterances.iter().map(|samples| self.encode(samples)).collect::<ort::Result<Vec<_>>>()?;
         let mut rows: Vec<Row> =
             utterances.iter().enumerate().map(|(place, samples)| Row::new(place, samples.len())).collect();
@@ -166,6 +162,9 @@ impl Decoder {
     /// The features of one utterance: `[1, frames, figures]`.
     fn encode(&mut self, samples: &[f32]) -> ort::Result<DynValue> {
         let n = samples.len();
+        if self.ones.len() < n {
+            self.ones.resize(n, 1);
+        }
         let mask = TensorRef::from_array_view(([1, n], &self.ones[..n]))?;
         let audio = TensorRef::from_array_view(([1, n], samples))?;
         let encoded = self.encoder.run(ort::inputs!["input_values" => audio, "attention_mask" => mask])?;
@@ -195,7 +194,7 @@ impl Decoder {
 
     /// One more token for each of `rows`: the likeliest, with its log-probability.
     fn step(&mut self, rows: &[Row], batch: &mut Batch) -> ort::Result<Vec<(u32, f32)>> {
-        let tokens: Vec<i64> = rows.iter().map(|row| i64::from(row.last)).collect();
+        let tokens: Vec<i64> = rows.iter().map(|row| i64::from(row.last())).collect();
         let tokens = TensorRef::from_array_view(([rows.len(), 1], &tokens[..]))?;
         let inputs: Vec<SessionInputValue<'_>> = self
             .inputs
@@ -236,7 +235,6 @@ impl Decoder {
 struct Row {
     /// Its place among those that came.
     place: usize,
-    last: u32,
     /// Most tokens that audio of its length can have.
     most: usize,
     heard: Heard,
@@ -245,21 +243,17 @@ struct Row {
 impl Row {
     fn new(place: usize, samples: usize) -> Self {
         let most = (samples as f32 / 16_000.0 * TOKENS_PER_SECOND).ceil() as usize;
-        Self { place, last: BEGIN, most: most.clamp(TOKENS_MIN, TOKENS_MAX), heard: Heard::default() }
+        Self { place, most: most.clamp(TOKENS_MIN, TOKENS_MAX), heard: Heard::default() }
     }
 
     /// Takes the next token; whether there is more to come.
-    fn takes(&mut self, (token, log_prob): (u32, f32)) -> bool {
-        let heard = &mut self.heard;
-        heard.log_prob += log_prob;
-        heard.scored += 1;
-        if token == END {
-            return false;
-        }
-        heard.tokens.push(token);
-        heard.looped = ends_in_loop(&heard.tokens);
-        self.last = token;
-        !heard.looped && heard.tokens.len() < self.most
+    fn takes(&mut self, best: (u32, f32)) -> bool {
+        self.heard.takes(best, END) && self.heard.tokens.len() < self.most
+    }
+
+    /// The token before the next.
+    fn last(&self) -> u32 {
+        self.heard.tokens.last().copied().unwrap_or(BEGIN)
     }
 }
 

@@ -9,7 +9,7 @@ use ort::memory::Allocator;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorRef};
 
-use super::super::local::{Heard, ends_in_loop, likeliest};
+use super::super::local::{Heard, likeliest};
 use super::mel::Mel;
 use super::network::Size;
 
@@ -152,21 +152,14 @@ impl Decoder {
                     *logit = f32::NEG_INFINITY;
                 }
             }
-            let Some((best, log_prob)) = likeliest(logits) else {
+            let Some(best) = likeliest(logits) else {
                 return Err(ort::Error::new("the decoder's figures are not numbers"));
             };
-            heard.log_prob += log_prob;
-            heard.scored += 1;
-            let ends = best == *end;
-            if !ends {
-                heard.tokens.push(best);
-                heard.looped = ends_in_loop(&heard.tokens);
-            }
-            if ends || heard.looped || heard.tokens.len() >= most {
+            if !heard.takes(best, *end) || heard.tokens.len() >= most {
                 let unsure = heard.log_prob / (heard.scored as f32) < UNSURE;
                 return Ok(if silent && unsure { Heard::default() } else { heard });
             }
-            token = [best];
+            token = [best.0];
             next = &token;
         }
     }

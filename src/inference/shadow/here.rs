@@ -1,6 +1,5 @@
 //! The second transcriber on a thread of its own, that gives way to all others.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -9,10 +8,9 @@ use parking_lot::Mutex;
 
 use super::{Overheard, Second, ShadowPlan};
 use crate::asr::{Engine, Transcriber};
-use crate::audio::level;
 use crate::inference::queue::{Backlog, Queue};
-use crate::inference::worker::open_warm;
-use crate::types::{Fault, SegmentKind, Transcript};
+use crate::inference::worker::{hear, open_warm};
+use crate::types::{Fault, SegmentKind};
 
 /// Longest that a stop waits for what the thread holds.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -120,11 +118,7 @@ impl Thread {
         let Some(opened) = transcriber else { return second.shed(overheard, &Fault::Unavailable) };
         let Some(entry) = second.gate.enter() else { return second.shed(overheard, &Fault::Unavailable) };
         let started = Instant::now();
-        let heard = catch_unwind(AssertUnwindSafe(|| -> Result<Transcript, Fault> {
-            level::to_speech_level(&overheard.samples, &mut self.audio);
-            opened.transcribe(&self.audio, SegmentKind::Final)
-        }))
-        .unwrap_or(Err(Fault::Crashed));
+        let heard = hear(&mut **opened, &overheard.samples, SegmentKind::Final, &mut self.audio);
         entry.settle(&heard);
         let crashed = heard == Err(Fault::Crashed);
         second.conclude(overheard, heard, started.elapsed());

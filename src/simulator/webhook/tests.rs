@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -219,9 +219,9 @@ async fn slow_and_dead_applications_are_given_up() {
     app.none_left();
     assert_eq!((slow.tally().timed_out, slow.tally().failed, slow.tally().slowest_reply_ms), (2, 1, 0));
 
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", nobody.local_addr().unwrap());
-    drop(nobody);
     let dead = sender(settings());
     assert_eq!(dead.event(&url, Method::Post, event("completed")).await, None);
     assert_eq!((dead.tally().broken, dead.tally().retried), (2, 1));

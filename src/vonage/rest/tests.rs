@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use base64::Engine;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::token::wall;
 use super::*;
@@ -168,11 +168,6 @@ pub(crate) fn quick() -> Settings {
 
 pub(crate) fn client(settings: Settings) -> Client {
     Client::new(settings, APPLICATION, key()).unwrap()
-}
-
-/// An address that nobody listens at.
-async fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
 fn done() -> Act {
@@ -358,7 +353,9 @@ async fn a_call_is_not_made_twice() {
     assert_eq!(fake.count(), 3);
     assert_eq!(fake.asked()[0].body, fake.asked()[2].body);
 
-    let host = nobody().await;
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let host = nobody.local_addr().unwrap().to_string();
     let client = client(Settings { base: format!("http://{host}"), trusted_hosts: vec![host], ..quick() });
     let error = client.create_call(&CreateCall::default(), None).await.unwrap_err();
     assert_eq!((error.class(), error.may_be_done()), ("unreachable", false), "{error}");
