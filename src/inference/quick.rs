@@ -26,6 +26,7 @@ impl Quick {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use parking_lot::Mutex;
@@ -46,6 +47,34 @@ mod tests {
     }
 
     struct Fast;
+
+    /// Dies of the first final, and is not opened a second time.
+    #[derive(Default)]
+    struct Mortal {
+        opened: AtomicBool,
+    }
+
+    impl Local for Mortal {
+        fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
+            let again = self.opened.swap(true, Ordering::Relaxed);
+            if again {
+                Err(BuildError::new("mortal", "once", "expected no more"))
+            } else {
+                Ok(Box::new(Self::default()))
+            }
+        }
+    }
+
+    impl Transcriber for Mortal {
+        fn transcribe(&mut self, _: &[f32], kind: SegmentKind) -> Result<Transcript, Fault> {
+            assert_eq!(kind, SegmentKind::Partial);
+            Ok(Transcript::default())
+        }
+
+        fn together(&self) -> usize {
+            8
+        }
+    }
 
     impl Local for Slow {
         fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
@@ -76,7 +105,7 @@ mod tests {
     }
 
     fn segment(id: u64, kind: SegmentKind, seconds: usize) -> Segment {
-        let leg = LegId::parse("leg").unwrap();
+        let leg = LegId::parse(&format!("leg-{id}")).unwrap();
         Segment {
             leg,
             id: SegmentId(id),
@@ -88,14 +117,14 @@ mod tests {
     }
 
     /// Who heard six seconds of finals that came while the accurate one was busy, and a partial.
-    fn heard(others: Vec<(&'static str, Engine)>) -> Vec<(u64, &'static str)> {
+    fn heard(quick: impl Local + 'static, others: Vec<(&'static str, Engine)>) -> Vec<(u64, &'static str)> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         let _inside = runtime.enter();
         let ((begins, begun), (go_on, goes_on)) = (channel(), channel());
         let engines = Engines {
             asr_name: "accurate",
             asr: Engine::Local(Arc::new(Slow { begins, goes_on: Arc::new(Mutex::new(goes_on)) })),
-            quick: Some(Quick { name: "quick", engine: Engine::Local(Arc::new(Fast)), above_s: 2.0 }),
+            quick: Some(Quick { name: "quick", engine: Engine::Local(Arc::new(quick)), above_s: 2.0 }),
             fall_back: others,
             fail_over: FailOver::default(),
             scorer: None,
@@ -138,13 +167,19 @@ mod tests {
     fn the_quick_one_hears_while_more_waits_than_the_bound_and_says_so() {
         // After the second, four seconds wait; after the third, two, which is not above two.
         let expected = [(1, "accurate"), (2, "quick"), (3, "accurate"), (4, "accurate"), (5, "quick")];
-        assert_eq!(heard(Vec::new()), expected);
+        assert_eq!(heard(Fast, Vec::new()), expected);
+    }
+
+    #[test]
+    fn where_it_fails_the_accurate_one_hears_what_it_had_and_all_that_follows() {
+        let heard = heard(Mortal::default(), Vec::new());
+        assert_eq!(heard, [1, 2, 3, 4, 5].map(|id| (id, "accurate")));
     }
 
     #[test]
     fn it_is_so_too_where_others_stand_by() {
         let other = ("other", Engine::Local(Arc::new(Fast) as Arc<dyn Local>));
-        let heard = heard(vec![other]);
+        let heard = heard(Fast, vec![other]);
         assert_eq!(heard.iter().filter(|(_, asr)| *asr == "quick").count(), 2, "{heard:?}");
         assert_eq!(heard.iter().filter(|(_, asr)| *asr == "accurate").count(), 3, "{heard:?}");
         assert_eq!((heard[0].1, heard[4].1), ("accurate", "quick"));

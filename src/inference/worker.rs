@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::finish::{Finish, Served};
 use super::job::{Job, Text, To, Work, give_back};
 use super::queue::{Hearer, Queue};
-use super::{BufferPool, Engines, Readiness};
+use super::{BufferPool, Engines, Quick, Readiness};
 use crate::asr::{Engine, Transcriber};
 use crate::audio::level;
 use crate::types::rate::PIPELINE_HZ;
@@ -81,12 +81,19 @@ pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth
 impl Worker<'_> {
     /// Who hears `job`, where so many seconds of audio wait behind it.
     fn hearer(&self, job: &Job, behind_s: f64) -> Hearer {
-        let place = match &self.engines.quick {
-            Some(quick) if job.backend == 0 && quick.hears(job.about.kind, behind_s) => self.engines.chain().count(),
+        let place = match self.quick() {
+            Some((quick, place)) if job.backend == 0 && quick.hears(job.about.kind, behind_s) => place,
             _ => job.backend,
         };
         let transcriber = self.transcribers.get(place).and_then(Option::as_ref);
         Hearer { place, together: transcriber.map_or(1, |transcriber| transcriber.together()) }
+    }
+
+    /// The quick transcriber and its place, if there is one and it lives.
+    fn quick(&self) -> Option<(&Quick, usize)> {
+        let place = self.engines.chain().count();
+        let quick = self.engines.quick.as_ref()?;
+        self.transcribers.get(place)?.is_some().then_some((quick, place))
     }
 
     /// Serves one partial, or finals of one transcriber, and answers them all.
@@ -129,7 +136,7 @@ impl Worker<'_> {
         Ok(waiting.into_iter().flatten().collect())
     }
 
-    fn decode_alone(&mut self, job: Job) -> Result<(), Useless> {
+    fn decode_alone(&mut self, mut job: Job) -> Result<(), Useless> {
         let started = Instant::now();
         let backend = job.backend;
         self.audio.resize_with(self.audio.len().max(1), Vec::new);
@@ -138,6 +145,15 @@ impl Worker<'_> {
             _ => Err(Fault::Crashed),
         };
         let crashed = outcome == Err(Fault::Crashed);
+        let quick = backend == self.engines.chain().count();
+        if outcome.is_err() && quick && job.about.kind == SegmentKind::Final {
+            if crashed {
+                self.open_again(backend)?;
+            }
+            // A text that comes later is better than none.
+            job.backend = 0;
+            return self.decode_alone(job);
+        }
         let Self { engines, finish, buffers, .. } = *self;
         Answering { engines, finish, buffers, started }.answer(job, outcome);
         if crashed { self.open_again(backend) } else { Ok(()) }
