@@ -298,6 +298,7 @@ impl Leg {
     }
 
     async fn on_received(&mut self, now: Moment, received: Option<Result<Message, axum::Error>>) {
+        let now = self.arrival(now);
         self.heard_at = now;
         match received {
             Some(Ok(Message::Binary(audio))) => self.call.handle(now, Input::Audio(&audio)),
@@ -328,6 +329,16 @@ impl Leg {
                 }
             }
         }
+    }
+
+    /// When what was received arrived: before now, where the gateway was held up and audio has
+    /// gathered meanwhile. Else the call would take its own lateness for a hole in the audio.
+    fn arrival(&self, now: Moment) -> Moment {
+        if now.since(self.heard_at) < self.gateway.call.gap_timeout {
+            return now;
+        }
+        let frames = u64::from(self.appetite.left()) / (self.call.rate().frame_bytes() + MESSAGE_HEAD) as u64;
+        Moment(now.0.saturating_sub(frames * FRAME_MS * 1000)).max(self.heard_at)
     }
 
     /// The NCCO may name the conversation in its custom headers.

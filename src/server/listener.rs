@@ -4,7 +4,8 @@
 //! peers which open connections and fall silent cannot use up the file descriptors.
 //!
 //! A connection's user may say how many bytes it wants to be woken for ([`Appetite`]); the
-//! kernel then keeps what comes until there are so many.
+//! kernel then keeps what comes until there are so many. It learns how many more were there
+//! when it read.
 
 use std::io;
 use std::net::SocketAddr;
@@ -57,11 +58,17 @@ impl Listener for Impatient {
 /// How many bytes a connection's reader wants to be woken for: one, if it says nothing.
 /// Heeded when it reads next.
 #[derive(Debug, Clone)]
-pub struct Appetite(Arc<AtomicU32>);
+pub struct Appetite(Arc<Wishes>);
+
+#[derive(Debug)]
+struct Wishes {
+    wanted: AtomicU32,
+    left: AtomicU32,
+}
 
 impl Default for Appetite {
     fn default() -> Self {
-        Self(Arc::new(AtomicU32::new(1)))
+        Self(Arc::new(Wishes { wanted: AtomicU32::new(1), left: AtomicU32::new(0) }))
     }
 }
 
@@ -69,7 +76,12 @@ impl Appetite {
     /// Says so; the end of the connection wakes the reader all the same. With 0, what is there
     /// is read whether or not anybody was told of it yet.
     pub(super) fn set(&self, bytes: u32) {
-        self.0.store(bytes, Ordering::Relaxed);
+        self.0.wanted.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that were there beyond those of the last read, as far as the kernel holds them.
+    pub(super) fn left(&self) -> u32 {
+        self.0.left.load(Ordering::Relaxed)
     }
 }
 
@@ -105,7 +117,7 @@ impl Connection {
     /// Tells the kernel how much the reader waits for, if that has changed. Gives what is there
     /// already, where less is enough now: nobody was woken for it.
     fn heed(&mut self, buf: &mut ReadBuf<'_>) -> Option<io::Result<()>> {
-        let wanted = self.appetite.0.load(Ordering::Relaxed);
+        let wanted = self.appetite.0.wanted.load(Ordering::Relaxed);
         self.unread |= wanted == 0;
         let wanted = wanted.max(1);
         if wanted != self.told {
@@ -133,6 +145,13 @@ impl Connection {
             Err(error) => Some(Err(error.into())),
         }
     }
+
+    /// Notes how much is there beyond what was read; a read that was not filled took all.
+    fn note_left(&self, buf: &ReadBuf<'_>) {
+        let full = buf.remaining() == 0;
+        let left = if full { rustix::io::ioctl_fionread(&self.stream).unwrap_or(0) } else { 0 };
+        self.appetite.0.left.store(u32::try_from(left).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
 }
 
 /// Makes a socket readable only when it holds so many bytes, or its end.
@@ -149,9 +168,13 @@ fn wake_at(socket: RawFd, bytes: u32) -> io::Result<()> {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Some(read) = self.heed(buf) {
+            self.note_left(buf);
             return Poll::Ready(read);
         }
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.note_left(buf);
+        }
         if let Some(silence) = &mut self.silence
             && silence.as_mut().poll(cx).is_ready()
         {

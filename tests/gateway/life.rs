@@ -57,6 +57,29 @@ async fn readiness(gateway: &Gateway) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_while_the_gateway_was_held_up_is_no_hole_in_the_audio() {
+    let gateway = Gateway::start("[call]\ngap_timeout_ms = 300").await;
+    let mut follower = Follower::connect(gateway.address, "").await;
+    let mut peer = Peer::connect(gateway.address, &format!("?conversation={CALL}&role=caller")).await;
+    peer.text(&hello(8_000)).await;
+    // As it is said: 1.5 s, 1.5 s of which the gateway hears nothing, and the rest.
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    for (n, frame) in bytes(&speech()).chunks(320).enumerate() {
+        pace.tick().await;
+        match n {
+            75 => gateway.signal("STOP"),
+            150 => gateway.signal("CONT"),
+            _ => {}
+        }
+        peer.binary(frame).await;
+    }
+    peer.hang_up().await;
+    let ended = follower.wait("leg.ended.v1", CALL).await;
+    assert_eq!(number(&ended, "/data/characteristics/gap_ms"), 0, "{ended}");
+    assert_eq!(number(&ended, "/data/ledger/received"), speech().len() as u64, "{ended}");
+}
+
 // --- ready, full --------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
