@@ -206,7 +206,7 @@ fn report(size: &Size, visits: &[Visit]) {
     tell(visits);
 }
 
-/// The table of all benches has the demo call's cost, and the default detector's memory.
+/// The table of all benches has the demo call's cost, and the default detector's in silence.
 fn tell(visits: &[Visit]) {
     let median = |kind: Kind, figure: fn(&Visit) -> f64| {
         spread(visits.iter().filter(|visit| visit.kind == kind).map(figure).collect()).1
@@ -218,6 +218,8 @@ fn tell(visits: &[Visit]) {
         figures::tell(&format!("leg_cost.{name}"), cost(kind), 1);
         figures::tell(&format!("leg_cost.{name}.ratio"), cost(kind) / cost(Kind::Bare), 2);
     }
+    let quiet = |kind: Kind| median(kind, |visit| visit.silence.cpu.total());
+    figures::tell("leg_cost.silent.ratio", quiet(Kind::Cascade) / quiet(Kind::Bare), 2);
     figures::tell("leg_cost.idle", median(Kind::Cascade, |visit| visit.memory[0]), 1);
     figures::tell("leg_cost.silent", median(Kind::Cascade, |visit| visit.memory[1]), 1);
 }

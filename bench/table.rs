@@ -15,7 +15,7 @@ const END: &str = "<!-- end of figures -->";
 
 /// Benches that tell figures, as lines `figure NAME VALUE`; their arguments.
 const BENCHES: &[(&str, &[&str])] = &[
-    ("leg_cost", &[]),
+    ("leg_cost", &["--legs", "800"]),
     ("answer", &[]),
     ("pipeline", &["--rounds", "5"]),
     ("publish", &["--events", "200000", "--rounds", "5"]),
@@ -23,14 +23,14 @@ const BENCHES: &[(&str, &[&str])] = &[
 
 /// Runs of `sidetone load`: the name of their figures, and their arguments.
 const LOADS: &[(&str, &[&str])] = &[
-    ("listen", &["--legs", "1000", "--duration", "30s"]),
+    ("listen", &["--legs", "2000", "--duration", "40s"]),
     ("transcribe", &["--legs", "100", "--duration", "40s", "--transcriber", "default"]),
 ];
 
 /// The table: what a row says, with figures in braces, and the command that gives them.
 const ROWS: &[(&str, &str, &str)] = &[
     (
-        "CPU for a 20 ms frame of the demo call, bare WebSocket sink of the same library, 200 legs",
+        "CPU for a 20 ms frame of the demo call, bare WebSocket sink of the same library, 800 legs",
         "{leg_cost.bare} µs",
         "leg_cost",
     ),
@@ -40,9 +40,13 @@ const ROWS: &[(&str, &str, &str)] = &[
         "leg_cost",
     ),
     ("the same, `neural`", "{leg_cost.neural} µs, {leg_cost.neural.ratio} ×", "leg_cost"),
-    ("the same, `cascade`, the default", "{leg_cost.cascade} µs, {leg_cost.cascade.ratio} ×", "leg_cost"),
+    (
+        "the same, `cascade`, the default; in silence",
+        "{leg_cost.cascade} µs, {leg_cost.cascade.ratio} ×; {leg_cost.silent.ratio} ×",
+        "leg_cost",
+    ),
     ("memory of an idle leg; in silence", "{leg_cost.idle} KiB; {leg_cost.silent} KiB", "leg_cost"),
-    ("1,000 legs listening, real speech: of one core", "{listen.core} %", "listen"),
+    ("2,000 legs listening, real speech: sustained; of one core", "{listen.sustained}; {listen.core} %", "listen"),
     ("the same: last sample of speech to the event, of it 500 ms the wait for more, p95", "{listen.p95} ms", "listen"),
     ("100 legs transcribed on one core: sustained", "{transcribe.sustained}", "transcribe"),
     ("the same: last sample of speech to the text, p50; p95", "{transcribe.p50} ms; {transcribe.p95} ms", "transcribe"),
