@@ -33,8 +33,8 @@ pub use self::remote::Terms;
 
 /// Every transcriber, in the order it is listed to people. The first is the default.
 pub static BACKENDS: &[&dyn Backend] = &[
-    &moonshine::Moonshine,
     &whisper::Whisper,
+    &moonshine::Moonshine,
     &openai::OpenAi,
     &deepgram::Deepgram,
     &assemblyai::AssemblyAi,
@@ -69,6 +69,12 @@ pub trait Backend: Sync {
     /// The models of `models/manifest.toml` it needs with these settings.
     fn models(&self, _settings: &toml::Table) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// One on this machine that hears in its place what is not worth its time, where
+    /// `asr.quick` names none.
+    fn quicker(&self) -> Option<&'static str> {
+        None
     }
 
     /// Reads `settings` (the table `[asr.<name>]`) and loads what all threads share.

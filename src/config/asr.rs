@@ -88,7 +88,9 @@ pub struct Asr {
     pub backend: String,
     /// Name of one on this machine that hears in its place, if that is on this machine too,
     /// what is not worth its time: interims, and finals while much audio waits; empty for none.
-    pub quick: String,
+    /// Where it is not given, the one that the backend itself knows of, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quick: Option<String>,
     /// That one hears finals while more seconds of audio than this wait for an inference thread.
     pub quick_above_s: f64,
     /// Names of those that are asked, in this order, for a segment that it fails on.
@@ -116,7 +118,7 @@ impl Default for Asr {
         let FailOver { attempt_timeout, bounds, .. } = FailOver::default();
         Self {
             backend: crate::asr::BACKENDS[0].name().to_owned(),
-            quick: String::new(),
+            quick: None,
             quick_above_s: 10.0,
             fall_back: Vec::new(),
             attempt_timeout_ms: ms(attempt_timeout),
@@ -149,7 +151,11 @@ impl Asr {
     /// The name of the quick one, if there is one.
     #[must_use]
     pub fn quick(&self) -> Option<&str> {
-        (!self.quick.is_empty()).then_some(&self.quick)
+        let Some(name) = &self.quick else {
+            let backend = crate::asr::BACKENDS.iter().find(|backend| backend.name() == self.backend)?;
+            return backend.quicker().filter(|quick| self.chain().all(|name| name != *quick));
+        };
+        (!name.is_empty()).then_some(name)
     }
 
     /// The names of all that are in use, that one included.
@@ -212,4 +218,25 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     problems.extend(asr.breaker.check("asr.breaker"));
     problems.extend(shadow::check(asr));
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_brings_its_quick_one_unless_it_is_told_otherwise() {
+        let quick = |table: &str| toml::from_str::<Asr>(table).unwrap().quick().map(str::to_owned);
+        for (table, expected) in [
+            ("", Some("moonshine")),
+            ("backend = 'whisper'", Some("moonshine")),
+            ("quick = ''", None),
+            ("quick = 'scripted'", Some("scripted")),
+            ("fall_back = ['moonshine']", None),
+            ("backend = 'moonshine'", None),
+            ("backend = 'deepgram'\nfall_back = ['whisper']", None),
+        ] {
+            assert_eq!(quick(table).as_deref(), expected, "{table}");
+        }
+    }
 }

@@ -179,21 +179,21 @@ mod tests {
             ("[server]\nlegs_max = 0", "FILE: server.legs_max is 0; expected at least 1"),
             (
                 "[asr]\nbackend = \"whispr\"",
-                "FILE: asr.backend is \"whispr\"; expected one of moonshine, whisper, openai, deepgram, assemblyai, vosk, scripted",
+                "FILE: asr.backend is \"whispr\"; expected one of whisper, moonshine, openai, deepgram, assemblyai, vosk, scripted",
             ),
             (
                 "[asr]\nfall_back = [\"whispr\"]",
-                "FILE: asr.fall_back[0] is \"whispr\"; expected one of moonshine, whisper, openai",
+                "FILE: asr.fall_back[0] is \"whispr\"; expected one of whisper, moonshine, openai",
             ),
             (
-                "[asr]\nfall_back = [\"moonshine\"]",
-                "FILE: asr.fall_back[0] is \"moonshine\"; expected each transcriber once, and not asr.backend",
+                "[asr]\nfall_back = [\"whisper\"]",
+                "FILE: asr.fall_back[0] is \"whisper\"; expected each transcriber once, and not asr.backend",
             ),
             (
-                "[asr]\nquick = \"moonshine\"",
-                "FILE: asr.quick is \"moonshine\"; expected another than asr.backend and those in asr.fall_back",
+                "[asr]\nquick = \"whisper\"",
+                "FILE: asr.quick is \"whisper\"; expected another than asr.backend and those in asr.fall_back",
             ),
-            ("[asr]\nquick = \"whispr\"", "FILE: asr.quick is \"whispr\"; expected one of moonshine, whisper"),
+            ("[asr]\nquick = \"whispr\"", "FILE: asr.quick is \"whispr\"; expected one of whisper, moonshine"),
             ("[asr]\nquick_above_s = -1.0", "FILE: asr.quick_above_s is -1; expected 0 to 3600"),
             ("[asr]\nfal_back = []", "FILE: asr.fal_back is not a key of [asr] nor a backend"),
             ("[asr.breaker]\nfailures_max = 0", "FILE: asr.breaker.failures_max is 0; expected 1 to 1000"),

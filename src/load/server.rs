@@ -258,7 +258,7 @@ mod tests {
         assert_eq!((none.endpointing.hangover_ms, none.server.legs_max, none.media.vonage), (700, 104, false));
         assert!(none.server.listen.ip().is_loopback() && none.sink.file.path.as_os_str().is_empty());
         let all = configuration(user, Transcriber::Default, Pattern::Overload, 20, Some("broker:9092"));
-        assert_eq!((all.asr.backend.as_str(), all.server.legs_max), ("moonshine", 20));
+        assert_eq!((all.asr.backend.as_str(), all.server.legs_max), ("whisper", 20));
         assert_eq!(all.sink.kafka.bootstrap, "broker:9092");
         // And it reads back as it was written.
         let folder = tempfile::tempdir().unwrap();

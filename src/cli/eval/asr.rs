@@ -113,7 +113,7 @@ fn measure(
     if !backend.is_empty() {
         config.asr.backend = backend.to_owned();
         config.asr.fall_back.clear();
-        config.asr.quick.clear();
+        config.asr.quick = Some(String::new());
     }
     if !model.is_empty() {
         config.asr.tables.set(backend, "model", toml::Value::String(model.to_owned()));
