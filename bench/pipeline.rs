@@ -39,6 +39,8 @@ fn main() {
     if let Some(backend) = option("--backend") {
         config.asr.backend = backend;
     }
+    // The same engine on both sides, whatever waits.
+    config.asr.quick = Some(String::new());
     config.inference.threads = option("--threads").map_or(1, |threads| threads.parse().unwrap());
     let rounds: usize = option("--rounds").map_or(5, |rounds| rounds.parse().unwrap());
     let engines = match app::engines(&config) {
