@@ -1,5 +1,5 @@
 //! One table of what all the others measure: runs each bench, and `sidetone load`, by turns
-//! and alone, and prints the rows that the README shows. About fifteen minutes; a machine
+//! and alone, and prints the rows that the README shows. About seven minutes; a machine
 //! that does nothing else gives the better figures.
 //!
 //! `cargo bench --bench table -- --write` puts them into the README, between its two markers.
