@@ -101,11 +101,9 @@ fn is_understood(backend: &dyn Backend) {
             wrong_together += errors(said, &words(&answer.expect("not answered").text.0));
         }
     }
-    let _ = writeln!(
-        std::io::stderr(),
-        "demonstration call, {}: of {said_in_all} words {wrong} wrong, {wrong_together} where they waited together",
-        backend.name()
-    );
+    let name = backend.name();
+    let several = if together > 1 { format!(", {wrong_together} where they waited together") } else { String::new() };
+    let _ = writeln!(std::io::stderr(), "demonstration call, {name}: of {said_in_all} words {wrong} wrong{several}");
     assert!(said_in_all > 100);
     for wrong in [wrong, wrong_together] {
         assert!((said_in_all - wrong) * 100 >= said_in_all * RIGHT_MIN, "{wrong} of {said_in_all} words are wrong");
