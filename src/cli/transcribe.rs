@@ -48,7 +48,9 @@ struct Party {
 }
 
 pub(super) fn run(common: &Common, options: Options) -> Done {
-    let config = common.load(vec![("sink.file.path", toml::Value::String(String::new()))])?;
+    let mut config = common.load(vec![("sink.file.path", toml::Value::String(String::new()))])?;
+    // Nobody waits: one that nobody asked for need not be loaded.
+    config.asr.quick.get_or_insert_default();
     let files: Vec<(PathBuf, Wav)> =
         options.files.iter().map(|path| Ok((path.clone(), wav::read(path)?))).collect::<Result<_, wav::WavError>>()?;
     super::models::ensure(&config)?;

@@ -152,7 +152,7 @@ impl Asr {
     #[must_use]
     pub fn quick(&self) -> Option<&str> {
         let Some(name) = &self.quick else {
-            let backend = crate::asr::BACKENDS.iter().find(|backend| backend.name() == self.backend)?;
+            let backend = crate::asr::find(&self.backend).ok()?;
             return backend.quicker().filter(|quick| self.chain().all(|name| name != *quick));
         };
         (!name.is_empty()).then_some(name)

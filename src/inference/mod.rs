@@ -91,6 +91,11 @@ impl Engines {
         std::iter::once((self.asr_name, &self.asr)).chain(others)
     }
 
+    /// The place of the quick one, if there is one: after those that are asked.
+    fn quick_place(&self) -> usize {
+        self.chain().count()
+    }
+
     /// All transcribers, the quick one after those that are asked.
     fn all(&self) -> impl Iterator<Item = (&'static str, &Engine)> {
         self.chain().chain(self.quick.iter().map(|quick| (quick.name, &quick.engine)))

@@ -91,7 +91,7 @@ impl Worker<'_> {
 
     /// The quick transcriber and its place, if there is one and it lives.
     fn quick(&self) -> Option<(&Quick, usize)> {
-        let place = self.engines.chain().count();
+        let place = self.engines.quick_place();
         let quick = self.engines.quick.as_ref()?;
         self.transcribers.get(place)?.is_some().then_some((quick, place))
     }
@@ -145,7 +145,7 @@ impl Worker<'_> {
             _ => Err(Fault::Crashed),
         };
         let crashed = outcome == Err(Fault::Crashed);
-        let quick = backend == self.engines.chain().count();
+        let quick = backend == self.engines.quick_place();
         if outcome.is_err() && quick && job.about.kind == SegmentKind::Final {
             if crashed {
                 self.open_again(backend)?;

@@ -167,11 +167,10 @@ fn wake_at(socket: RawFd, bytes: u32) -> io::Result<()> {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(read) = self.heed(buf) {
-            self.note_left(buf);
-            return Poll::Ready(read);
-        }
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = match self.heed(buf) {
+            Some(read) => Poll::Ready(read),
+            None => Pin::new(&mut self.stream).poll_read(cx, buf),
+        };
         if read.is_ready() {
             self.note_left(buf);
         }

@@ -109,6 +109,8 @@ fn measure(
     skipped: manifest::Skipped,
 ) -> Result<Report, Failure> {
     let mut config = config.clone();
+    // Nobody waits: one that nobody asked for need not be loaded.
+    config.asr.quick.get_or_insert_default();
     let (backend, model) = name.split_once(':').unwrap_or((name, ""));
     if !backend.is_empty() {
         config.asr.backend = backend.to_owned();
