@@ -161,9 +161,9 @@ fn whole(config: &Config, engines: &Engines, parties: &[Vec<i16>], expected: usi
     let took = Took::by(|| {
         for samples in parties {
             let (replies_in, replies) = mpsc::channel(ahead + 1);
-            let redaction = pool.redaction(&ConversationId::parse("bench").unwrap(), RedactionTerms::default());
+            let (hearing, _) = pool.hearing(&ConversationId::parse("bench").unwrap(), RedactionTerms::default());
             Leg::new(config, &buffers, replies).play(samples, ahead, |segment| {
-                pool.submit(segment, &redaction, None, &replies_in).unwrap();
+                pool.submit(segment, &hearing, &replies_in).unwrap();
                 submitted += 1;
             });
         }

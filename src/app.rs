@@ -107,8 +107,17 @@ pub fn engines(config: &Config) -> Result<Engines, StartError> {
         return Err(BuildError::new("asr.quick", problem, "set asr.backend to such a one, or asr.quick to \"\"").into());
     }
     let fail_over = config.asr.fail_over(Duration::from_millis(config.call.reply_timeout_ms));
-    let (scorer, shadow) = (scorer(config)?, shadow(config)?);
-    Ok(Engines { asr_name, asr, fall_back, quick, fail_over, scorer, shadow, redaction: config.redaction.policy() })
+    Ok(Engines {
+        asr_name,
+        asr,
+        fall_back,
+        quick,
+        join_within: Duration::from_millis(config.asr.join_within_ms),
+        fail_over,
+        scorer: scorer(config)?,
+        shadow: shadow(config)?,
+        redaction: config.redaction.policy(),
+    })
 }
 
 fn quick(config: &Config, name: &str) -> Result<Quick, StartError> {

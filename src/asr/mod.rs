@@ -43,7 +43,7 @@ pub static BACKENDS: &[&dyn Backend] = &[
 ];
 
 /// Keys of `[asr]` that are not backends, so that no backend may be called so.
-pub const RESERVED: [&str; 12] = [
+pub const RESERVED: [&str; 13] = [
     "backend",
     "quick",
     "quick_above_s",
@@ -51,6 +51,7 @@ pub const RESERVED: [&str; 12] = [
     "attempt_timeout_ms",
     "total_timeout_ms",
     "attempts_max",
+    "join_within_ms",
     "hedge_after_ms",
     "breaker",
     "shadow",
@@ -151,6 +152,15 @@ pub trait Remote: Send + Sync {
     fn check(&self) -> BoxFuture<'_, Result<String, Fault>>;
 }
 
+/// What the same speaker said right before an utterance, and what this transcriber heard.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'a> {
+    /// Mono, 16 kHz, at one level with the utterance.
+    pub samples: &'a [f32],
+    /// Never empty.
+    pub text: &'a str,
+}
+
 /// One inference thread's own transcriber.
 pub trait Transcriber {
     /// Transcribes one utterance.
@@ -165,6 +175,22 @@ pub trait Transcriber {
     /// [`Fault::Backend`] when the engine fails, [`Fault::Looped`] when its text
     /// repeats itself as recognisers do on noise.
     fn transcribe(&mut self, samples: &[f32], kind: SegmentKind) -> Result<Transcript, Fault>;
+
+    /// How many samples it can hear at once where an utterance is heard together with the one
+    /// before it; 0 where it gains nothing by that.
+    fn joined_max(&self) -> usize {
+        0
+    }
+
+    /// Transcribes a final that closely follows another, as [`Self::transcribe`] does: the
+    /// answer has nothing of what was said before. Both together have at most
+    /// [`Self::joined_max`] samples.
+    ///
+    /// # Errors
+    /// As [`Self::transcribe`].
+    fn transcribe_after(&mut self, _before: Before<'_>, samples: &[f32]) -> Result<Transcript, Fault> {
+        self.transcribe(samples, SegmentKind::Final)
+    }
 
     /// How many finals that wait it decodes in less time together than one by one; 1 when it
     /// gains nothing.
@@ -341,6 +367,23 @@ mod tests {
                         assert!(answer.words.iter().all(|word| word.start_ms <= word.end_ms && word.end_ms <= ms));
                         assert!(answer.words.is_sorted_by_key(|word| word.start_ms), "{name}, {what}");
                         assert!(!answer.language.is_empty(), "{name}, {what}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_said_before_breaks_nothing() {
+        for (name, engine) in READY.iter() {
+            let mut transcriber = engine.open().unwrap();
+            let before = noise(32_000, 0.1);
+            for (what, audio) in audios() {
+                for text in ["Hello", &"and so on, ".repeat(1_000), "\u{0}\u{202e} 😡"] {
+                    let answer = transcriber.transcribe_after(Before { samples: &before, text }, &audio);
+                    match answer {
+                        Ok(answer) => assert!(!answer.text.0.contains("and so on, and so on,"), "{name}, {what}"),
+                        Err(fault) => assert!(matches!(fault, Fault::Backend(_) | Fault::Looped), "{name}, {what}"),
                     }
                 }
             }

@@ -12,7 +12,7 @@ use crate::app::{self, StartError};
 use crate::call::{BackendNames, Buffers as _, Call, CallConfig, CallParts, Input, Output, Terms};
 use crate::config::Config;
 use crate::event::{Body, Event};
-use crate::inference::{BufferPool, Engines, Pool, Readiness, Redaction};
+use crate::inference::{BufferPool, Engines, Hearing, Pool, Readiness};
 use crate::types::{BuildError, ConversationId, Fault, LegId, Moment, Rate, RedactionTerms, Reply, Speaker, WallTime};
 use crate::vad;
 
@@ -76,7 +76,7 @@ impl Pipeline {
         mut progress: impl FnMut(u64),
     ) -> Vec<Event> {
         let conversation = ConversationId::parse("file").expect("four letters are a valid id");
-        let redaction = self.pool.redaction(&conversation, RedactionTerms::default());
+        let (hearing, _) = self.pool.hearing(&conversation, RedactionTerms::default());
         let parts = CallParts {
             conversation,
             leg: LegId::parse("file").expect("four letters are a valid id"),
@@ -92,7 +92,7 @@ impl Pipeline {
         let (replies_in, replies) = mpsc::channel(self.config.pending_max + 1);
         let mut leg = Leg {
             pipeline: self,
-            redaction,
+            hearing,
             call: Call::new(Arc::clone(&self.config), parts, Moment::default()),
             events: Vec::new(),
             replies_in,
@@ -127,7 +127,7 @@ impl Pipeline {
 
 struct Leg<'a> {
     pipeline: &'a Pipeline,
-    redaction: Redaction,
+    hearing: Hearing,
     call: Call,
     events: Vec<Event>,
     replies_in: mpsc::Sender<Box<Reply>>,
@@ -142,7 +142,7 @@ impl Leg<'_> {
         loop {
             match self.call.poll() {
                 Output::Transcribe(segment) => {
-                    match self.pipeline.pool.submit(segment, &self.redaction, None, &self.replies_in) {
+                    match self.pipeline.pool.submit(segment, &self.hearing, &self.replies_in) {
                         Ok(()) => self.under_way += 1,
                         Err(segment) => {
                             let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);

@@ -93,6 +93,9 @@ pub struct Asr {
     pub quick: Option<String>,
     /// That one hears finals while more seconds of audio than this wait for an inference thread.
     pub quick_above_s: f64,
+    /// A final that begins so soon after the same speaker's last one, in ms, is heard together
+    /// with it by a transcriber that gains by that; 0 for never.
+    pub join_within_ms: u64,
     /// Names of those that are asked, in this order, for a segment that it fails on.
     pub fall_back: Vec<String>,
     /// Longest wait for one of several, or a remote one, that names no time of its own, in ms.
@@ -120,6 +123,7 @@ impl Default for Asr {
             backend: crate::asr::BACKENDS[0].name().to_owned(),
             quick: None,
             quick_above_s: 10.0,
+            join_within_ms: 2_000,
             fall_back: Vec::new(),
             attempt_timeout_ms: ms(attempt_timeout),
             total_timeout_ms: ms(bounds.total),
@@ -204,6 +208,8 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     }
     let above = asr.quick_above_s;
     expect("quick_above_s", (0.0..=3_600.0).contains(&above), above.to_string(), "0 to 3600");
+    let join = asr.join_within_ms;
+    expect("join_within_ms", join <= 60_000, join.to_string(), "0 (never) to 60000");
     let (attempt, total) = (asr.attempt_timeout_ms, asr.total_timeout_ms);
     expect("attempt_timeout_ms", (100..=total).contains(&attempt), attempt.to_string(), "100 to asr.total_timeout_ms");
     expect("total_timeout_ms", (100..=120_000).contains(&total), total.to_string(), "100 to 120000");

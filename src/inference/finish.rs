@@ -89,11 +89,11 @@ impl Finish {
     pub(super) fn text(&self, about: &About, transcript: Transcript) -> Result<Finished, Fault> {
         let redacted = catch_unwind(AssertUnwindSafe(|| {
             let mut transcript = transcript;
-            let keep = about.overhearing.is_some() && about.kind == SegmentKind::Final;
+            let keep = about.hearing.overhearing.is_some() && about.kind == SegmentKind::Final;
             let text = keep.then(|| transcript.text.clone());
             // Before anyone else sees it, the scorer included, which may be a service elsewhere.
             let heard = Heard { leg: &about.leg, id: about.id, kind: about.kind, at: about.at };
-            let (entities, before) = about.redaction.apply(heard, &mut transcript, keep);
+            let (entities, before) = about.hearing.redaction.apply(heard, &mut transcript, keep);
             let said = text.zip(before).map(|(text, memory)| Box::new(Said { text, memory }));
             Finished { transcript, entities, sentiment: None, said }
         }));
@@ -135,7 +135,7 @@ impl Finish {
             Err(fault) => (Err(fault), Vec::new(), None, None),
         };
         let scorer = self.scoring.as_ref().map(|scoring| scoring.name);
-        let second = self.shadow.as_ref().zip(said).zip(about.overhearing.clone());
+        let second = self.shadow.as_ref().zip(said).zip(about.hearing.overhearing.clone());
         let overheard = second.is_some();
         slot.send(Box::new(Reply { id, kind, outcome, entities, sentiment, asr, scorer, overheard, queued, decoded }));
         match second {
@@ -149,15 +149,15 @@ impl Finish {
 mod tests {
     use tokio::sync::mpsc;
 
+    use super::super::job::tests::about;
     use super::super::job::{Job, To};
     use super::super::queue::Limits;
     use super::super::scoring::Scorer;
-    use super::super::{Clock, Redaction};
+    use super::super::{Clock, Hearing};
     use super::*;
     use crate::inference::breaker::Patience;
-    use crate::redact::Policy;
     use crate::sentiment::{self, Engine, Local};
-    use crate::types::{LegId, Moment, Private, SegmentId, Sentiment};
+    use crate::types::{Private, Sentiment};
 
     /// The lexicon, as if it took its time.
     struct Slow(Arc<dyn Local>);
@@ -168,12 +168,6 @@ mod tests {
         }
     }
 
-    fn about() -> About {
-        let redaction = Redaction::new(Policy::default(), Arc::default());
-        let (leg, id, kind) = (LegId::parse("leg").unwrap(), SegmentId(1), SegmentKind::Final);
-        About { leg, id, kind, at: Moment(0), redaction, overhearing: None }
-    }
-
     /// What is said of a text while so many seconds of audio wait for the threads.
     fn scored(waiting_s: usize, slowly: bool) -> Result<Sentiment, Fault> {
         let queue = Arc::new(Queue::new(Limits { audio_max_s: 60, partials_max: 0, scores_audio_max_s: 2 }, 1));
@@ -181,7 +175,7 @@ mod tests {
         let (sender, _replies) = mpsc::channel(1);
         let samples = Arc::new(vec![0; waiting_s * PIPELINE_HZ as usize]);
         let to = To::Leg(sender.try_reserve_owned().unwrap());
-        let job = Job { about: about(), samples, backend: 0, submitted: Instant::now(), to };
+        let job = Job { about: about(Hearing::default(), 1), samples, backend: 0, submitted: Instant::now(), to };
         assert!(queue.push(job, &buffers).is_ok());
         let engine = sentiment::find("lexicon").unwrap().build(&toml::Table::new(), &[]).unwrap();
         let engine = match engine {
@@ -194,7 +188,7 @@ mod tests {
         let scoring = Scoring::new(&scorer, Clock::default()).unwrap();
         let finish = Finish::new(Some(scoring), None, queue, buffers);
         let said = Transcript { text: Private("that is wonderful".to_owned()), ..Transcript::default() };
-        let finished = finish.text(&about(), said).unwrap();
+        let finished = finish.text(&about(Hearing::default(), 1), said).unwrap();
         assert_eq!(finished.transcript.text.0, "that is wonderful", "a text was shed with its score");
         finished.sentiment.unwrap()
     }

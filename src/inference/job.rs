@@ -5,22 +5,22 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::shadow::{Overhearing, Said};
-use super::{BufferPool, Redaction, ReplySlot};
+use super::shadow::Said;
+use super::{BufferPool, Hearing, ReplySlot};
 use crate::call::Buffers as _;
-use crate::types::{Entity, Fault, LegId, Moment, Reply, SegmentId, SegmentKind, Sentiment, Transcript};
+use crate::types::{Entity, Fault, LegId, MediaTime, Moment, Reply, SegmentId, SegmentKind, Sentiment, Transcript};
 
-/// Which segment something is about, and how its leg is redacted.
+/// Which segment something is about, and what is kept for its leg.
 #[derive(Clone)]
 pub(super) struct About {
     pub(super) leg: LegId,
     pub(super) id: SegmentId,
     pub(super) kind: SegmentKind,
+    /// Position of its first sample.
+    pub(super) start: MediaTime,
     /// When it was cut.
     pub(super) at: Moment,
-    pub(super) redaction: Redaction,
-    /// Where a second transcriber is to hear it too.
-    pub(super) overhearing: Option<Overhearing>,
+    pub(super) hearing: Hearing,
 }
 
 /// A text as it may be shown, and what was made of it.
@@ -93,5 +93,16 @@ pub(super) struct Text {
 pub(super) fn give_back(samples: Arc<Vec<i16>>, buffers: &BufferPool) {
     if let Some(samples) = Arc::into_inner(samples) {
         buffers.give(samples);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A final of the leg `leg-<id>`.
+    pub(in crate::inference) fn about(hearing: Hearing, id: u64) -> About {
+        let leg = LegId::parse(&format!("leg-{id}")).unwrap();
+        About { leg, id: SegmentId(id), kind: SegmentKind::Final, start: MediaTime(0), at: Moment(id), hearing }
     }
 }

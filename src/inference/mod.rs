@@ -24,8 +24,10 @@ mod chain;
 pub mod course;
 mod finish;
 mod gate;
+mod hearing;
 mod job;
 mod lane;
+mod neighbour;
 mod places;
 mod queue;
 mod quick;
@@ -36,7 +38,7 @@ mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -45,16 +47,19 @@ pub use self::buffers::BufferPool;
 use self::chain::Chain;
 pub use self::chain::FailOver;
 use self::finish::Finish;
+pub use self::hearing::Hearing;
 use self::job::{About, Job, To};
+use self::neighbour::Last;
 use self::queue::Queue;
 pub use self::queue::{Backlog, Limits};
 pub use self::quick::Quick;
 use self::redaction::Conversations;
-pub use self::redaction::Redaction;
+use self::redaction::Redaction;
 pub use self::scoring::Scorer;
 use self::scoring::Scoring;
+use self::shadow::Overhearing;
 use self::shadow::Shadow;
-pub use self::shadow::{Overhearing, ShadowPlan, is_chosen};
+pub use self::shadow::{ShadowPlan, is_chosen};
 use crate::asr::Engine;
 use crate::redact::Policy;
 use crate::types::{self, BuildError, ConversationId, Fault, Moment, RedactionTerms, Reply, Segment, SegmentKind};
@@ -62,6 +67,9 @@ use crate::types::{self, BuildError, ConversationId, Fault, Moment, RedactionTer
 /// Gives a leg's reply to whoever runs the leg. Boxed, as each leg's channel holds room
 /// for some thirty from its start.
 pub type ReplySlot = mpsc::OwnedPermit<Box<Reply>>;
+
+/// What a second transcriber heard of a leg.
+pub type Shadows = mpsc::Receiver<Box<types::Shadow>>;
 
 /// What the workers work with.
 #[derive(Clone)]
@@ -74,6 +82,8 @@ pub struct Engines {
     pub fall_back: Vec<(&'static str, Engine)>,
     /// Who hears in place of a local transcriber what is not worth its time.
     pub quick: Option<Quick>,
+    /// A final that begins so soon after the one before is heard together with it.
+    pub join_within: Duration,
     /// How failures are treated.
     pub fail_over: FailOver,
     /// Who scores texts, if anybody.
@@ -191,38 +201,33 @@ impl Pool {
         })
     }
 
-    /// How a leg of `conversation` is redacted: as `terms` say, else as the gateway is configured.
-    /// Its legs share what they remember, for as long as one of them holds this.
+    /// What is kept for a new leg of `conversation`, which is redacted as `terms` say, else as the
+    /// gateway is configured; its legs share what they remember, for as long as one of them holds
+    /// this. And what comes from the second transcriber, if there is one and it hears this
+    /// conversation.
     #[must_use]
-    pub fn redaction(&self, conversation: &ConversationId, terms: RedactionTerms) -> Redaction {
-        Redaction::new(self.redaction.under(terms), self.conversations.of(conversation))
-    }
-
-    /// A line from the second transcriber to a new leg of `conversation`, and what comes over it;
-    /// none where there is no second one, or it does not hear this conversation.
-    #[must_use]
-    pub fn overhear(&self, conversation: &ConversationId) -> Option<(Overhearing, mpsc::Receiver<Box<types::Shadow>>)> {
-        self.finish.shadow()?.overhear(conversation)
+    pub fn hearing(&self, conversation: &ConversationId, terms: RedactionTerms) -> (Hearing, Option<Shadows>) {
+        let redaction = Redaction::new(self.redaction.under(terms), self.conversations.of(conversation));
+        let (overhearing, shadows) = self.finish.shadow().and_then(|shadow| shadow.overhear(conversation)).unzip();
+        (Hearing { redaction, overhearing, last: Last::default() }, shadows)
     }
 
     /// Takes a segment; its reply goes to `replies`, a refusal too. Never waits.
     ///
-    /// When `replies` has no room, nobody could be told: the segment comes back. With
-    /// `overhearing`, a second transcriber may hear it once it is answered.
+    /// When `replies` has no room, nobody could be told: the segment comes back.
     ///
     /// # Errors
     /// The segment, when `replies` is full or closed.
     pub fn submit(
         &self,
         segment: Segment,
-        redaction: &Redaction,
-        overhearing: Option<&Overhearing>,
+        hearing: &Hearing,
         replies: &mpsc::Sender<Box<Reply>>,
     ) -> Result<(), Segment> {
         let Ok(slot) = replies.clone().try_reserve_owned() else { return Err(segment) };
-        let Segment { leg, id, kind, samples, cut_at, .. } = segment;
-        let (redaction, overhearing) = (redaction.clone(), overhearing.cloned());
-        let (samples, about) = (Arc::new(samples), About { leg, id, kind, at: cut_at, redaction, overhearing });
+        let Segment { leg, id, kind, samples, start, cut_at } = segment;
+        let (samples, about) =
+            (Arc::new(samples), About { leg, id, kind, start, at: cut_at, hearing: hearing.clone() });
         match &self.chain {
             // A partial never goes to another, so it needs nobody to look after it.
             Some(chain) if kind == SegmentKind::Final || !chain.begins_here() => chain.submit(about, samples, slot),

@@ -234,10 +234,10 @@ mod tests {
 
     use super::super::job::To;
     use super::*;
-    use crate::inference::Redaction;
+    use crate::inference::Hearing;
     use crate::inference::job::About;
-    use crate::redact::Policy;
-    use crate::types::{LegId, Moment, Reply, SegmentId};
+    use crate::inference::job::tests::about;
+    use crate::types::{LegId, Moment, Reply};
 
     struct Bench {
         queue: Queue,
@@ -264,9 +264,8 @@ mod tests {
         fn push_of(&self, leg: &str, at: Moment, id: u64, kind: SegmentKind, seconds: usize) -> bool {
             let slot = self.sender.clone().try_reserve_owned().unwrap();
             let samples = Arc::new(vec![0; seconds * 16_000]);
-            let redaction = Redaction::new(Policy::default(), Arc::default());
-            let (leg, id) = (LegId::parse(leg).unwrap(), SegmentId(id));
-            let about = About { leg, id, kind, at, redaction, overhearing: None };
+            let leg = LegId::parse(leg).unwrap();
+            let about = About { leg, kind, at, ..about(Hearing::default(), id) };
             let job = Job { about, samples, backend: 0, submitted: std::time::Instant::now(), to: To::Leg(slot) };
             self.queue.push(job, &self.buffers).is_ok()
         }

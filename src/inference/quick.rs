@@ -126,6 +126,7 @@ mod tests {
             asr: Engine::Local(Arc::new(Slow { begins, goes_on: Arc::new(Mutex::new(goes_on)) })),
             quick: Some(Quick { name: "quick", engine: Engine::Local(Arc::new(quick)), above_s: 2.0 }),
             fall_back: others,
+            join_within: std::time::Duration::ZERO,
             fail_over: FailOver::default(),
             scorer: None,
             shadow: None,
@@ -136,9 +137,9 @@ mod tests {
         runtime.block_on(async {
             assert_eq!(*pool.readiness().wait_for(|now| *now != Readiness::Warming).await.unwrap(), Readiness::Ready);
         });
-        let redaction = pool.redaction(&ConversationId::parse("call").unwrap(), RedactionTerms::default());
+        let (hearing, _) = pool.hearing(&ConversationId::parse("call").unwrap(), RedactionTerms::default());
         let (replies_in, mut replies) = tokio::sync::mpsc::channel::<Box<Reply>>(16);
-        let submit = |segment| pool.submit(segment, &redaction, None, &replies_in).unwrap();
+        let submit = |segment| pool.submit(segment, &hearing, &replies_in).unwrap();
 
         submit(segment(1, SegmentKind::Final, 1));
         begun.recv().unwrap();

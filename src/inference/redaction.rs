@@ -8,7 +8,7 @@ use crate::types::{ConversationId, Entity, Transcript};
 
 /// What a leg's texts are redacted by. To be held as long as the leg is there.
 #[derive(Debug, Clone)]
-pub struct Redaction {
+pub(super) struct Redaction {
     policy: Policy,
     memory: Arc<Mutex<Memory>>,
 }
@@ -19,8 +19,7 @@ impl Redaction {
     }
 
     /// What is taken out, and how readily.
-    #[must_use]
-    pub fn policy(&self) -> Policy {
+    pub(super) fn policy(&self) -> Policy {
         self.policy
     }
 

@@ -11,7 +11,7 @@ use super::finish::{Finish, Served};
 use super::job::{Job, Text, To, Work, give_back};
 use super::queue::{Hearer, Queue};
 use super::{BufferPool, Engines, Quick, Readiness};
-use crate::asr::{Engine, Transcriber};
+use crate::asr::{Before, Engine, Transcriber};
 use crate::audio::level;
 use crate::types::rate::PIPELINE_HZ;
 use crate::types::{BuildError, Fault, SegmentKind, Transcript};
@@ -44,6 +44,7 @@ type Transcribers = Vec<Option<Box<dyn Transcriber>>>;
 /// An inference thread and what it works with.
 struct Worker<'a> {
     engines: &'a Engines,
+    queue: &'a Queue,
     finish: &'a Arc<Finish>,
     buffers: &'a BufferPool,
     warmth: &'a Warmth,
@@ -62,7 +63,7 @@ pub(super) fn run(engines: &Engines, queue: &Queue, finish: &Arc<Finish>, warmth
         Err(error) => return warmth.failed(error),
     };
     warmth.warm();
-    let mut worker = Worker { engines, finish, buffers, warmth, transcribers, audio: Vec::new() };
+    let mut worker = Worker { engines, queue, finish, buffers, warmth, transcribers, audio: Vec::new() };
     while let Some(work) = queue.pop(|job, behind_s| worker.hearer(job, behind_s)) {
         match work {
             Work::Decode(jobs) => match worker.decode(jobs) {
@@ -139,11 +140,7 @@ impl Worker<'_> {
     fn decode_alone(&mut self, mut job: Job) -> Result<(), Useless> {
         let started = Instant::now();
         let backend = job.backend;
-        self.audio.resize_with(self.audio.len().max(1), Vec::new);
-        let outcome = match self.transcribers.get_mut(backend) {
-            Some(Some(transcriber)) => hear(&mut **transcriber, &job.samples, job.about.kind, &mut self.audio[0]),
-            _ => Err(Fault::Crashed),
-        };
+        let outcome = self.hear(&job);
         let crashed = outcome == Err(Fault::Crashed);
         let quick = backend == self.engines.quick_place();
         if outcome.is_err() && quick && job.about.kind == SegmentKind::Final {
@@ -157,6 +154,34 @@ impl Worker<'_> {
         let Self { engines, finish, buffers, .. } = *self;
         Answering { engines, finish, buffers, started }.answer(job, outcome);
         if crashed { self.open_again(backend) } else { Ok(()) }
+    }
+
+    /// Hears a final together with its neighbour, if it has one and there is time, else alone.
+    fn hear(&mut self, Job { about, samples, backend, .. }: &Job) -> Result<Transcript, Fault> {
+        let Some(Some(transcriber)) = self.transcribers.get_mut(*backend) else { return Err(Fault::Crashed) };
+        let joined_max = transcriber.joined_max();
+        let is_final = about.kind == SegmentKind::Final;
+        let neighbour = (is_final && joined_max > 0 && !self.queue.is_pressed())
+            .then(|| about.hearing.last.before(about, samples.len(), (*backend, joined_max), self.engines.join_within))
+            .flatten();
+        self.audio.resize_with(self.audio.len().max(2), Vec::new);
+        let [audio, audio_before, ..] = &mut self.audio[..] else { return Err(Fault::Crashed) };
+        let heard = match neighbour {
+            None => hear(&mut **transcriber, samples, about.kind, audio),
+            Some(neighbour) => unless_it_crashes(|| {
+                level::to_speech_level(&neighbour.samples, audio_before);
+                level::to_speech_level(samples, audio);
+                let before = Before { samples: audio_before, text: &neighbour.text.0 };
+                transcriber.transcribe_after(before, audio)
+            }),
+        };
+        if let Ok(transcript) = &heard
+            && is_final
+            && samples.len() < joined_max
+        {
+            about.hearing.last.keep(about, samples, &transcript.text.0, *backend);
+        }
+        heard
     }
 
     /// Whatever state a panic left behind is not to be trusted.
@@ -229,26 +254,31 @@ pub(super) fn hear(
     kind: SegmentKind,
     audio: &mut Vec<f32>,
 ) -> Result<Transcript, Fault> {
-    catch_unwind(AssertUnwindSafe(|| {
+    unless_it_crashes(|| {
         level::to_speech_level(samples, audio);
         transcriber.transcribe(audio, kind)
-    }))
-    .unwrap_or(Err(Fault::Crashed))
+    })
+}
+
+fn unless_it_crashes(hear: impl FnOnce() -> Result<Transcript, Fault>) -> Result<Transcript, Fault> {
+    catch_unwind(AssertUnwindSafe(hear)).unwrap_or(Err(Fault::Crashed))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::sync::mpsc;
 
     use super::*;
     use crate::asr::Local;
     use crate::inference::job::About;
+    use crate::inference::job::tests::about;
     use crate::inference::queue::Limits;
-    use crate::inference::{FailOver, Redaction};
+    use crate::inference::{FailOver, Hearing};
     use crate::redact::Policy;
-    use crate::types::{LegId, Moment, Private, SegmentId};
+    use crate::types::{MediaTime, Private};
 
     /// Says how many samples it heard. Of 13 samples it dies, of 7 it says nothing when they
     /// come together with others.
@@ -288,25 +318,33 @@ mod tests {
     /// What a worker answers to finals of so many samples that wait for it: the text, and
     /// whether it was heard together with others.
     fn answers(lengths: &[usize]) -> Vec<Result<(String, bool), Fault>> {
+        served(Counters, (0..).zip(lengths).map(|(id, &samples)| (about(Hearing::default(), id), samples)))
+    }
+
+    /// What a worker of this engine answers to finals of so many samples that wait for it, in
+    /// the order of their numbers: the text, and whether there is a confidence.
+    fn served(
+        engine: impl Local + 'static,
+        finals: impl Iterator<Item = (About, usize)>,
+    ) -> Vec<Result<(String, bool), Fault>> {
         let engines = Engines {
             asr_name: "counter",
-            asr: Engine::Local(Arc::new(Counters)),
+            asr: Engine::Local(Arc::new(engine)),
             fall_back: Vec::new(),
             quick: None,
+            join_within: Duration::from_secs(2),
             fail_over: FailOver::default(),
             scorer: None,
             shadow: None,
             redaction: Policy::default(),
         };
         let buffers = Arc::new(BufferPool::new(1, 1));
-        let queue = Arc::new(Queue::new(Limits { audio_max_s: 60, partials_max: 0, scores_audio_max_s: 60 }, 1));
+        let queue = Arc::new(Queue::new(Limits { audio_max_s: 60, partials_max: 0, scores_audio_max_s: 5 }, 1));
         let finish = Arc::new(Finish::new(None, None, Arc::clone(&queue), Arc::clone(&buffers)));
-        let (sender, mut replies) = mpsc::channel(lengths.len());
-        for (id, &samples) in (0..).zip(lengths) {
-            let redaction = Redaction::new(Policy::default(), Arc::default());
-            let leg = LegId::parse(&format!("leg-{id}")).unwrap();
-            let (id, kind, at) = (SegmentId(id), SegmentKind::Final, Moment(id));
-            let about = About { leg, id, kind, at, redaction, overhearing: None };
+        let finals: Vec<_> = finals.collect();
+        let (sender, mut replies) = mpsc::channel(finals.len());
+        let waiting = finals.len();
+        for (about, samples) in finals {
             let to = To::Leg(sender.clone().try_reserve_owned().unwrap());
             let samples = Arc::new(vec![0; samples]);
             let job = Job { about, samples, backend: 0, submitted: Instant::now(), to };
@@ -316,12 +354,70 @@ mod tests {
         let warmth = Warmth::new(report, 1);
         std::thread::scope(|scope| {
             scope.spawn(|| run(&engines, &queue, &finish, &warmth, &buffers));
-            let mut answers: Vec<_> = lengths.iter().map(|_| replies.blocking_recv().unwrap()).collect();
+            let mut answers: Vec<_> = (0..waiting).map(|_| replies.blocking_recv().unwrap()).collect();
             queue.close(&buffers);
             answers.sort_unstable_by_key(|reply| reply.id.0);
             let text = |it: Transcript| (it.text.0, it.confidence.is_some());
             answers.into_iter().map(|reply| reply.outcome.map(text)).collect()
         })
+    }
+
+    /// Says what it heard after what: "so" for a second or so.
+    struct Joiner;
+
+    fn word(samples: usize) -> &'static str {
+        ["", "so", "well", "then"][samples / 16_000]
+    }
+
+    impl Transcriber for Joiner {
+        fn transcribe(&mut self, samples: &[f32], _: SegmentKind) -> Result<Transcript, Fault> {
+            Ok(Transcript { text: Private(word(samples.len()).to_owned()), ..Transcript::default() })
+        }
+
+        fn joined_max(&self) -> usize {
+            100_000
+        }
+
+        fn transcribe_after(&mut self, before: Before<'_>, samples: &[f32]) -> Result<Transcript, Fault> {
+            assert!(before.text.starts_with(word(before.samples.len())), "another's words");
+            let text = format!("{} after {}", word(samples.len()), before.text);
+            Ok(Transcript { text: Private(text), confidence: Some(1.0), ..Transcript::default() })
+        }
+    }
+
+    struct Joiners;
+
+    impl Local for Joiners {
+        fn open(&self) -> Result<Box<dyn Transcriber>, BuildError> {
+            Ok(Box::new(Joiner))
+        }
+    }
+
+    /// The answers to finals of two legs, by leg, where each is so many samples long and begins
+    /// at so many milliseconds.
+    fn joined(finals: &[(u64, usize, usize)]) -> Vec<String> {
+        let legs = [Hearing::default(), Hearing::default()];
+        let finals = (0..).zip(finals).map(|(id, &(start_ms, samples, leg))| {
+            let about = about(legs[leg].clone(), id);
+            (About { start: MediaTime::from_ms(start_ms), ..about }, samples)
+        });
+        served(Joiners, finals).into_iter().map(|answer| answer.unwrap().0).collect()
+    }
+
+    #[test]
+    fn a_final_is_heard_with_its_neighbour_on_the_same_leg() {
+        let (first, second) = ((0, 16_000, 0), (1_000, 32_000, 0));
+        assert_eq!(joined(&[first, (500, 16_000, 1), second]), ["so", "so", "well after so"]);
+        assert_eq!(joined(&[first, (5_000, 32_000, 0)]), ["so", "well"], "it was long ago");
+        assert_eq!(joined(&[(0, 13, 0), second]), ["", "well"], "nothing was said");
+    }
+
+    #[test]
+    fn where_too_much_waits_it_is_heard_alone() {
+        // While the first two are heard more than five seconds wait, and after that less.
+        let second = |n: u64, samples| (n * 1_000, samples, 0);
+        let answers = joined(&[second(0, 16_000), second(1, 16_001), second(2, 48_000), second(5, 48_001)]);
+        assert_eq!(answers, ["so", "so", "then after so", "then after then after so"]);
     }
 
     fn heard(samples: usize, together: bool) -> Result<(String, bool), Fault> {

@@ -23,7 +23,7 @@ use super::legs::{Capture, Command, LegInfo};
 use super::presence::Presence;
 use super::{Appetite, CLOCK_MAX, Gateway, media_auth};
 use crate::call::{Buffers as _, Call, CallParts, Close, Input, Output, Terms, wire};
-use crate::inference::{Overhearing, Redaction};
+use crate::inference::{Hearing, Shadows};
 use crate::telemetry::{LegClosed, LegOpened, PeerErred};
 use crate::types::rate::FRAME_MS;
 use crate::types::{ConversationId, Fault, LegId, Moment, PeerFault, Reply, Segment, Shadow, Speaker};
@@ -81,14 +81,13 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appe
     let named = asked.conversation.is_some();
     let conversation = asked.conversation.unwrap_or(own_conversation);
     let said = asked.claims.as_ref().map(|claims| claims.redaction).unwrap_or_default();
-    let redaction = gateway.pool.redaction(&conversation, said);
+    let (hearing, shadows) = gateway.pool.hearing(&conversation, said);
     let terms = Terms {
         speaker_settled: asked.claims.is_some(),
         participant: asked.claims.and_then(|claims| claims.participant),
         listen_only: asked.listen_only,
-        keys: redaction.policy().keys,
+        keys: hearing.policy().keys,
     };
-    let overhearing = gateway.pool.overhear(&conversation);
     let info = LegInfo {
         id: id.clone(),
         conversation: conversation.clone(),
@@ -119,8 +118,8 @@ pub(super) async fn run(gateway: Arc<Gateway>, socket: WebSocket, appetite: Appe
         id,
         connected: now,
         named,
-        redaction,
-        overhearing,
+        hearing,
+        shadows,
         socket: Some(socket),
         appetite,
         heard_at: now,
@@ -156,9 +155,9 @@ struct Leg {
     connected: Moment,
     /// Whether the conversation is known for good.
     named: bool,
-    redaction: Redaction,
-    /// Where a second transcriber hears this leg, too.
-    overhearing: Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>,
+    hearing: Hearing,
+    /// What a second transcriber heard, if one hears this leg too.
+    shadows: Option<Shadows>,
     /// Gone once closed by either side.
     socket: Option<WebSocket>,
     appetite: Appetite,
@@ -207,7 +206,7 @@ impl Leg {
                 received = receive(&mut self.socket), if self.socket.is_some() => Happened::Received(received),
                 Some(reply) = self.replies.recv() => Happened::Replied(reply),
                 Some(command) = self.commands.recv() => Happened::Told(command),
-                Some(shadow) = overheard(&mut self.overhearing), if self.overhearing.is_some() => Happened::Overheard(shadow),
+                Some(shadow) = overheard(&mut self.shadows), if self.shadows.is_some() => Happened::Overheard(shadow),
                 () = timer.as_mut(), if armed.is_some() => Happened::TimePassed,
                 () = drain.as_mut(), if !draining => Happened::Drain,
             };
@@ -288,8 +287,7 @@ impl Leg {
     }
 
     fn transcribe(&mut self, segment: Segment) {
-        let overhearing = self.overhearing.as_ref().map(|(overhearing, _)| overhearing);
-        let submitted = self.gateway.pool.submit(segment, &self.redaction, overhearing, &self.replies_in);
+        let submitted = self.gateway.pool.submit(segment, &self.hearing, &self.replies_in);
         if let Err(segment) = submitted {
             let refusal = Reply::refused(segment.id, segment.kind, Fault::Overload);
             self.gateway.buffers.give(segment.samples);
@@ -351,8 +349,7 @@ impl Leg {
         let named = headers.get("conversation").or_else(|| headers.get("conversation_uuid"));
         if let Some(Ok(conversation)) = named.and_then(|value| value.as_str()).map(ConversationId::parse) {
             let joined_at = self.presence.join(&conversation, self.connected);
-            self.redaction = self.gateway.pool.redaction(&conversation, self.redaction.policy().terms());
-            self.overhearing = self.gateway.pool.overhear(&conversation);
+            (self.hearing, self.shadows) = self.gateway.pool.hearing(&conversation, self.hearing.policy().terms());
             self.call.join(conversation, joined_at);
             if let Some(Capture { paused: true, reason }) = self.presence.capture() {
                 self.call.start_paused(&reason);
@@ -418,9 +415,9 @@ async fn receive(socket: &mut Option<WebSocket>) -> Option<Result<Message, axum:
     }
 }
 
-async fn overheard(overhearing: &mut Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>) -> Option<Box<Shadow>> {
-    match overhearing {
-        Some((_, heard)) => heard.recv().await,
+async fn overheard(shadows: &mut Option<Shadows>) -> Option<Box<Shadow>> {
+    match shadows {
+        Some(shadows) => shadows.recv().await,
         None => std::future::pending().await,
     }
 }

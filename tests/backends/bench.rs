@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sidetone::app;
 use sidetone::asr::{self, Engine, Remote, Speech};
 use sidetone::config::{Config, Source};
-use sidetone::inference::{BufferPool, Overhearing, Pool, Readiness, Redaction};
+use sidetone::inference::{BufferPool, Hearing, Pool, Readiness, Shadows};
 use sidetone::types::{
     ConversationId, Fault, LegId, MediaTime, Moment, RedactionTerms, Reply, Segment, SegmentId, SegmentKind, Shadow,
     Transcript,
@@ -40,8 +40,8 @@ pub async fn text_of(engine: &Arc<dyn Remote>, segment: u64, samples: usize) -> 
 pub struct Bench {
     pub pool: Pool,
     /// As a leg holds it: what its conversation remembers lasts as long.
-    redaction: Redaction,
-    overhearing: Option<(Overhearing, mpsc::Receiver<Box<Shadow>>)>,
+    hearing: Hearing,
+    shadows: Option<Shadows>,
     sender: mpsc::Sender<Box<Reply>>,
     replies: mpsc::Receiver<Box<Reply>>,
 }
@@ -59,10 +59,9 @@ impl Bench {
         let buffers: Arc<BufferPool> = app::buffers(&config);
         let pool = app::pool(&config, &engines, &buffers).unwrap();
         let conversation = ConversationId::parse("call").unwrap();
-        let redaction = pool.redaction(&conversation, RedactionTerms::default());
-        let overhearing = pool.overhear(&conversation);
+        let (hearing, shadows) = pool.hearing(&conversation, RedactionTerms::default());
         let (sender, replies) = mpsc::channel(64);
-        Self { pool, redaction, overhearing, sender, replies }
+        Self { pool, hearing, shadows, sender, replies }
     }
 
     /// One whose first is `vendor`, and then `scripted`.
@@ -86,8 +85,7 @@ impl Bench {
         let Speech { leg, segment, samples, .. } = speech(id, kind, samples);
         let samples = Arc::into_inner(samples).unwrap();
         let segment = Segment { leg, id: segment, kind, samples, start: MediaTime(0), cut_at: Moment(0) };
-        let overhearing = self.overhearing.as_ref().map(|(overhearing, _)| overhearing);
-        self.pool.submit(segment, &self.redaction, overhearing, &self.sender).unwrap();
+        self.pool.submit(segment, &self.hearing, &self.sender).unwrap();
     }
 
     pub async fn reply(&mut self) -> Reply {
@@ -96,12 +94,12 @@ impl Bench {
 
     /// What the second transcriber heard next.
     pub async fn shadow(&mut self) -> Shadow {
-        *within("a shadow", self.overhearing.as_mut().expect("it is overheard").1.recv()).await.unwrap()
+        *within("a shadow", self.shadows.as_mut().expect("it is overheard").recv()).await.unwrap()
     }
 
     /// The leg is there no more.
     pub fn leave(&mut self) {
-        self.overhearing = None;
+        self.shadows = None;
     }
 
     pub async fn heard(&mut self, id: u64, samples: usize) -> (&'static str, Result<String, Fault>) {

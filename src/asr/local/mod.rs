@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Engine, Local, Transcriber};
+use super::{Before, Engine, Local, Transcriber};
 use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript};
 
 pub(super) use self::choice::likeliest;
@@ -45,6 +45,21 @@ impl Heard {
 pub(super) trait Network: Send + 'static {
     /// Decodes `samples`: 16 kHz, within ±1, at most 24.2 s of them.
     fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard>;
+
+    /// Decodes once more what it went round in circles on, in another way.
+    fn hear_again(&mut self, samples: &[f32]) -> ort::Result<Heard> {
+        self.hear(&audio::after_a_pause(samples))
+    }
+
+    /// As [`Transcriber::joined_max`].
+    fn joined_max(&self) -> usize {
+        0
+    }
+
+    /// Decodes `samples` as what goes on from `before`.
+    fn hear_after(&mut self, _before: Before<'_>, samples: &[f32]) -> ort::Result<Heard> {
+        self.hear(samples)
+    }
 
     /// How many utterances it decodes in less time together than one by one.
     fn together(&self) -> usize {
@@ -111,7 +126,6 @@ impl<N: Network> Transcriber for InPieces<N> {
     /// Audio over 24 s is transcribed in pieces of 12 to 24 s, cut where it is quietest.
     fn transcribe(&mut self, samples: &[f32], kind: SegmentKind) -> Result<Transcript, Fault> {
         let Self(network) = self;
-        let mut hear = |samples: &[f32]| network.hear(samples).map_err(|error| Fault::Backend(error.to_string()));
         let samples = &*audio::playable(samples);
         let mut all = Heard::default();
         for piece in audio::pieces(samples) {
@@ -119,9 +133,9 @@ impl<N: Network> Transcriber for InPieces<N> {
             if piece.iter().all(|sample| sample.abs() < audio::SILENCE) {
                 continue;
             }
-            let mut heard = hear(piece)?;
+            let mut heard = network.hear(piece).map_err(failed)?;
             if heard.looped && kind == SegmentKind::Final {
-                heard = hear(&audio::after_a_pause(piece))?;
+                heard = network.hear_again(piece).map_err(failed)?;
             }
             if heard.looped {
                 return Err(Fault::Looped);
@@ -134,6 +148,20 @@ impl<N: Network> Transcriber for InPieces<N> {
         Ok(transcript(text, &all, network.language()))
     }
 
+    fn joined_max(&self) -> usize {
+        self.0.joined_max()
+    }
+
+    fn transcribe_after(&mut self, before: Before<'_>, samples: &[f32]) -> Result<Transcript, Fault> {
+        if is_plain(samples) && is_plain(before.samples) {
+            let heard = self.0.hear_after(before, samples).map_err(failed)?;
+            if !heard.looped {
+                return Ok(transcript(self.0.text(&heard.tokens), &heard, self.0.language()));
+            }
+        }
+        self.transcribe(samples, SegmentKind::Final)
+    }
+
     fn together(&self) -> usize {
         self.0.together()
     }
@@ -143,14 +171,8 @@ impl<N: Network> Transcriber for InPieces<N> {
         utterances: &[Vec<f32>],
         answer: &mut dyn FnMut(usize, Result<Transcript, Fault>),
     ) {
-        // Whatever is long, silent or not quite audio is for `transcribe`, alone.
-        let plain = |samples: &[f32]| {
-            samples.len() <= audio::PIECE_MIN
-                && samples.iter().all(|sample| sample.abs() <= 1.0)
-                && samples.iter().any(|sample| sample.abs() >= audio::SILENCE)
-        };
         let (places, plain): (Vec<usize>, Vec<&[f32]>) =
-            utterances.iter().map(Vec::as_slice).enumerate().filter(|(_, samples)| plain(samples)).unzip();
+            utterances.iter().map(Vec::as_slice).enumerate().filter(|(_, samples)| is_plain(samples)).unzip();
         let language = self.0.language();
         // Those that loop, and all that are left when the networks fail, are asked about again.
         let _ = self.0.hear_together(&plain, &mut |row, heard, text| {
@@ -159,6 +181,17 @@ impl<N: Network> Transcriber for InPieces<N> {
             }
         });
     }
+}
+
+/// Whatever is long, silent or not quite audio is for `transcribe`, alone.
+fn is_plain(samples: &[f32]) -> bool {
+    samples.len() <= audio::PIECE_MIN
+        && samples.iter().all(|sample| sample.abs() <= 1.0)
+        && samples.iter().any(|sample| sample.abs() >= audio::SILENCE)
+}
+
+fn failed(error: ort::Error) -> Fault {
+    Fault::Backend(error.to_string())
 }
 
 fn transcript(text: String, heard: &Heard, language: &'static str) -> Transcript {

@@ -98,8 +98,33 @@ impl Decoder {
 
     /// Decodes `samples`: 16 kHz, finite, at most 30 s of them.
     pub(super) fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard> {
-        let frames = ((samples.len() + SILENCE_AFTER) / (HOP * BANDS_PER_FRAME)).min(self.size.frames_max);
-        let frames = frames * BANDS_PER_FRAME;
+        self.decode(samples, samples.len() + SILENCE_AFTER, &[])
+    }
+
+    /// The same in the window that the model was made for, at a window's whole cost: what goes
+    /// round in circles in a shorter one seldom does in that.
+    pub(super) fn hear_in_whole_window(&mut self, samples: &[f32]) -> ort::Result<Heard> {
+        self.decode(samples, usize::MAX, &[])
+    }
+
+    /// Samples that can be decoded together with all the silence that should follow them.
+    pub(super) fn joined_max(&self) -> usize {
+        (self.size.frames_max * BANDS_PER_FRAME * HOP).saturating_sub(SILENCE_AFTER)
+    }
+
+    /// Decodes `samples` as what goes on from `before`, in which `said` was heard: the decoder
+    /// is made to say that first. Where it said too much, `samples` alone.
+    pub(super) fn hear_after(&mut self, before: &[f32], said: &[u32], samples: &[f32]) -> ort::Result<Heard> {
+        if said.len() > self.size.tokens_max / 4 {
+            return self.hear(samples);
+        }
+        let joined = [before, samples].concat();
+        self.decode(&joined, joined.len() + SILENCE_AFTER, said)
+    }
+
+    /// Decodes what follows `said` in `samples`, seen in a window of so many.
+    fn decode(&mut self, samples: &[f32], window: usize, said: &[u32]) -> ort::Result<Heard> {
+        let frames = (window / (HOP * BANDS_PER_FRAME)).min(self.size.frames_max) * BANDS_PER_FRAME;
         let mel = self.mel.of(samples, frames);
         let mel = TensorRef::from_array_view(([1, self.size.bands, frames], &mel[..]))?;
         let audio: Vec<_> = self.encoder.run(ort::inputs![mel])?.into_iter().map(|(_, value)| value).collect();
@@ -110,6 +135,7 @@ impl Decoder {
         let mut heard = Heard::default();
         let mut cache: Vec<Option<DynValue>> = Vec::new();
         cache.resize_with(self.outputs.len(), || None);
+        let prompt = [prompt, said].concat();
         let (mut next, mut rest) = prompt.split_at(prompt.len().min(1));
         let (mut place, mut silent) = (0, false);
         let mut token;
@@ -146,7 +172,7 @@ impl Decoder {
             let Some(logits) = logits.get_mut(..=*end as usize) else {
                 return Err(ort::Error::new("the decoder knows too few tokens"));
             };
-            let first = never_first.iter().filter(|_| heard.tokens.is_empty());
+            let first = never_first.iter().filter(|_| said.is_empty() && heard.tokens.is_empty());
             for token in never.iter().chain(first) {
                 if let Some(logit) = logits.get_mut(*token as usize) {
                     *logit = f32::NEG_INFINITY;

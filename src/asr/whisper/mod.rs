@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::local::{self, Heard, Network};
-use super::{Backend, Engine};
+use super::{Backend, Before, Engine};
 use crate::onnx::{self, Provider, Running};
 use crate::types::{BuildError, settings};
 use decoder::{Decoder, Script};
@@ -214,6 +214,20 @@ struct Session {
 impl Network for Session {
     fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard> {
         self.decoder.hear(samples)
+    }
+
+    fn hear_again(&mut self, samples: &[f32]) -> ort::Result<Heard> {
+        self.decoder.hear_in_whole_window(samples)
+    }
+
+    fn joined_max(&self) -> usize {
+        self.decoder.joined_max()
+    }
+
+    fn hear_after(&mut self, before: Before<'_>, samples: &[f32]) -> ort::Result<Heard> {
+        // In a text every word has the space before it.
+        let said = self.vocabulary.tokens(&format!(" {}", before.text));
+        self.decoder.hear_after(before.samples, &said, samples)
     }
 
     fn text(&self, tokens: &[u32]) -> String {

@@ -63,7 +63,7 @@ pub fn is_chosen(conversation: &ConversationId, share: f64) -> bool {
 
 /// A leg that the second transcriber hears too. To be held as long as the leg is there.
 #[derive(Debug, Clone)]
-pub struct Overhearing {
+pub(super) struct Overhearing {
     /// What the second transcriber's own texts left behind, for all legs of the conversation.
     memory: Arc<Mutex<Memory>>,
     results: mpsc::Sender<Box<types::Shadow>>,

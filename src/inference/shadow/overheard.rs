@@ -69,9 +69,9 @@ impl Overheard {
     /// What either memory finds goes: that of the first's texts, as it was when this segment's
     /// was redacted, and that of the second's own.
     fn redacted(&mut self, text: &str) -> String {
-        let About { leg, id, kind, at, redaction, .. } = &self.about;
+        let About { leg, id, kind, at, hearing, .. } = &self.about;
         let heard = Heard { leg, id: *id, kind: *kind, at: *at };
-        let policy = redaction.policy();
+        let policy = hearing.policy();
         let as_the_first = self.said.memory.find(policy, heard, text);
         let own = self.to.memory.lock().unwrap_or_else(PoisonError::into_inner).find(policy, heard, text);
         tagged(text, &united(as_the_first, own))
