@@ -416,7 +416,7 @@ mod tests {
     fn where_too_much_waits_it_is_heard_alone() {
         // While the first two are heard more than five seconds wait, and after that less.
         let second = |n: u64, samples| (n * 1_000, samples, 0);
-        let answers = joined(&[second(0, 16_000), second(1, 16_001), second(2, 48_000), second(5, 48_001)]);
+        let answers = joined(&[second(0, 16_000), second(1, 16_001), second(3, 48_000), second(6, 48_001)]);
         assert_eq!(answers, ["so", "so", "then after so", "then after then after so"]);
     }
 
