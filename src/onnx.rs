@@ -6,6 +6,7 @@
 //! (the runtime's telemetry is off), and never write to standard error itself.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -199,9 +200,9 @@ struct Shelf {
 }
 
 impl Sessions {
-    /// Opens the network in `file`, on the library in the folder of [`RUNTIME_MODEL`]; at
-    /// most `most` sessions, at least one. Values within the network that `inner` names
-    /// come out of it too.
+    /// Opens the network in `file`, with other values for those of its weights that
+    /// `tuned` names, on the library in the folder of [`RUNTIME_MODEL`]; at most `most`
+    /// sessions, at least one.
     ///
     /// # Errors
     /// Names the file that is missing or cannot be used, on behalf of `backend`.
@@ -209,21 +210,22 @@ impl Sessions {
         backend: &str,
         library_folder: &Path,
         file: &Path,
-        inner: &[&str],
+        tuned: &[(&str, &[f32])],
         most: usize,
     ) -> Result<Self, BuildError> {
-        let runtime = runtime(backend, &library_folder.join(LIBRARY))?;
-        let mut network = read_file(backend, file)?;
-        inner.iter().for_each(|name| add_output(&mut network, name));
-        let shelf = parking_lot::Mutex::new(Shelf { idle: Vec::new(), opened: 0, network: Arc::new(network) });
-        let sessions = Self { runtime, most: most.max(1), shelf, returned: parking_lot::Condvar::new() };
-        sessions.with(|_| Ok(())).map_err(|error| {
+        let unusable = |reason: String| {
             BuildError::new(
                 backend,
-                format!("cannot use {}: {error}", file.display()),
+                format!("cannot use {}: {reason}", file.display()),
                 "fetch the model anew with `sidetone models fetch --force`",
             )
-        })?;
+        };
+        let runtime = runtime(backend, &library_folder.join(LIBRARY))?;
+        let mut network = read_file(backend, file)?;
+        set_weights(&mut network, tuned).map_err(unusable)?;
+        let shelf = parking_lot::Mutex::new(Shelf { idle: Vec::new(), opened: 0, network: Arc::new(network) });
+        let sessions = Self { runtime, most: most.max(1), shelf, returned: parking_lot::Condvar::new() };
+        sessions.with(|_| Ok(())).map_err(|error| unusable(error.to_string()))?;
         Ok(sessions)
     }
 
@@ -283,17 +285,73 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// Makes the value `name` within an ONNX network, a tensor of floats, an output of it.
+/// Writes other values over weights of an ONNX network: floats, each tensor as long as it was.
 ///
-/// A network is a protobuf message, and such messages, one after the other, are read as
-/// their union. So only a message is appended that has nothing but the output: graph (7),
-/// output (12), name (1) and type (2), whose tensor type (1) has elements (1) of float (1).
-/// A name has at most 100 bytes: every length then fits one byte.
-fn add_output(network: &mut Vec<u8>, name: &str) {
-    let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
-    debug_assert!(name.len() <= 100, "{name}");
-    let value = [field(1, name.as_bytes()), field(2, &field(1, &[1 << 3, 1]))].concat();
-    network.extend(field(7, &field(12, &value)));
+/// The runtime could be given them when a session is opened, but only after it has merged
+/// weights with each other, and those would stay as they were. So they are written into the
+/// file's bytes: a protobuf message with a graph (7), whose weights (5) have a type (2; 1 is
+/// float), a name (8) and little-endian data (9) each.
+fn set_weights(network: &mut [u8], tuned: &[(&str, &[f32])]) -> Result<(), String> {
+    let mut places: HashMap<Vec<u8>, Range<usize>> = HashMap::new();
+    for graph in parts(network, 0..network.len(), 7) {
+        for tensor in parts(network, graph, 5) {
+            let one = |number| parts(network, tensor.clone(), number).next();
+            if let (Some(name), Some(data), Some(FLOATS)) = (one(8), one(9), one(2).map(|place| &network[place])) {
+                places.insert(network[name].to_vec(), data);
+            }
+        }
+    }
+    for &(name, values) in tuned {
+        let place = places.get(name.as_bytes()).filter(|place| place.len() == size_of_val(values));
+        let place = place.ok_or_else(|| format!("it has no weights {name} that are {} floats", values.len()))?;
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        network[place.clone()].iter_mut().zip(bytes).for_each(|(old, new)| *old = new);
+    }
+    Ok(())
+}
+
+/// A tensor's type in ONNX, as protobuf writes the number.
+const FLOATS: &[u8] = &[1];
+
+/// Where the fields `number` of the protobuf message `message` of `bytes` have their contents.
+/// They end where it is not such a message any more.
+fn parts(bytes: &[u8], message: Range<usize>, number: u64) -> impl Iterator<Item = Range<usize>> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        loop {
+            let tag = varint(bytes, &mut rest)?;
+            let from = rest.start;
+            let contents = match tag & 7 {
+                0 => varint(bytes, &mut rest).map(|_| from..rest.start)?,
+                1 => from..from + 8,
+                2 => varint(bytes, &mut rest)
+                    .and_then(|length| rest.start.checked_add(usize::try_from(length).ok()?))
+                    .map(|end| rest.start..end)?,
+                5 => from..from + 4,
+                _ => return None,
+            };
+            if contents.end > rest.end {
+                return None;
+            }
+            rest.start = contents.end;
+            if tag >> 3 == number {
+                return Some(contents);
+            }
+        }
+    })
+}
+
+/// The number in base 128 at the start of `rest`, least digit first, which is taken off it.
+fn varint(bytes: &[u8], rest: &mut Range<usize>) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes[rest.next()?];
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -317,5 +375,43 @@ mod tests {
         let first = weights("asr.x", &file).unwrap();
         std::fs::remove_file(&file).unwrap();
         assert!(std::ptr::eq(first, weights("asr.x", &file).unwrap()));
+    }
+    /// A field of a protobuf message with contents of its own.
+    fn field(number: u8, contents: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, contents.len() as u8], contents].concat()
+    }
+
+    fn network(kind: u8, values: [f32; 2]) -> Vec<u8> {
+        let data: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        let tensor = [&[1 << 3, 2, 2 << 3, kind][..], &field(8, b"bias"), &field(9, &data)].concat();
+        // A number before the graph, and another part within it.
+        [&[1 << 3, 0x80, 1][..], &field(7, &[field(1, b"node"), field(5, &tensor)].concat())].concat()
+    }
+
+    #[test]
+    fn weights_of_a_network_are_written_over_and_nothing_else() {
+        let mut bytes = network(1, [1.0, 2.0]);
+        set_weights(&mut bytes, &[("bias", &[3.0, -4.0])]).unwrap();
+        assert_eq!(bytes, network(1, [3.0, -4.0]));
+    }
+
+    #[test]
+    fn weights_that_a_network_does_not_have_so_are_refused_by_name() {
+        let good = network(1, [1.0, 2.0]);
+        let cut: Vec<_> = (0..good.len()).map(|end| (good[..end].to_vec(), "bias", 2)).collect();
+        let others = [(good.clone(), "scale", 2), (good.clone(), "bias", 3), (network(3, [1.0, 2.0]), "bias", 2)];
+        for (mut bytes, name, length) in cut.into_iter().chain(others) {
+            let before = bytes.clone();
+            let error = set_weights(&mut bytes, &[(name, &vec![9.0; length])]).unwrap_err();
+            assert!(error.contains(name) && error.contains(&length.to_string()), "{error}");
+            assert_eq!(bytes, before);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_for_a_network_are_read_without_panic(mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = set_weights(&mut bytes, &[("bias", &[1.0])]);
+        }
     }
 }

@@ -2,9 +2,11 @@
 //! one trained head.
 //!
 //! The encoder is all-MiniLM-L6-v2 (Reimers & Gurevych 2019, "Sentence-BERT", EMNLP) with
-//! 8-bit weights, through ONNX Runtime. Features are the means over the tokens of its last
-//! layers, and the lexicon's four figures; the head is a logistic regression.
-//! `models/sentiment/` has its weights, how they came about and what they are worth.
+//! 8-bit weights, through ONNX Runtime. Its biases and the scales and shifts of its
+//! normalisations, one weight in 700, are our own, trained with the head (Ben Zaken,
+//! Goldberg & Ravfogel 2022, "BitFit", ACL). Features are the means over the tokens of its
+//! last layer, and the lexicon's four figures; the head is a logistic regression.
+//! `models/sentiment/` has both, how they came about and what they are worth.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +23,10 @@ mod wordpiece;
 
 const NAME: &str = "sentiment.neural";
 
-/// Figures that the encoder has for a token.
+/// The encoder's output that is looked at.
+const LAYER: &str = "last_hidden_state";
+
+/// Figures that it has for a token.
 const WIDTH: usize = 384;
 
 /// The lexicon's: negative, neutral, positive, compound.
@@ -70,10 +75,11 @@ impl Backend for Neural {
         let [network, runtime] = models else {
             return Err(BuildError::new(NAME, "its models are not here", "fetch them with `sidetone models fetch`"));
         };
-        let head = Head::parse(HEAD)
-            .map_err(|problem| BuildError::new(NAME, format!("head.json {problem}"), "train it anew"))?;
-        let layers: Vec<_> = head.layers.iter().map(String::as_str).collect();
-        let sessions = Sessions::open(NAME, runtime, &network.join("model.onnx"), &layers[1..], sessions)?;
+        let trained = |problem| BuildError::new(NAME, problem, "train it anew");
+        let head = Head::parse(HEAD).map_err(trained)?;
+        let tuned = head.tuned(TUNED).map_err(trained)?;
+        let tuned: Vec<_> = tuned.iter().map(|(name, values)| (*name, values.as_slice())).collect();
+        let sessions = Sessions::open(NAME, runtime, &network.join("model.onnx"), &tuned, sessions)?;
         let Engine::Local(lexicon) = super::find("lexicon")?.build(&toml::Table::new(), &[])? else {
             return Err(BuildError::new(NAME, "its word list is not here", "report it as a bug"));
         };
@@ -90,30 +96,55 @@ impl Backend for Neural {
     }
 }
 
-/// The head's weights.
+/// The head, and which of the encoder's weights are in [`TUNED`].
 const HEAD: &str = include_str!("../../../models/sentiment/head.json");
+
+/// Weights of the encoder in place of those in its file: 32-bit floats, little-endian.
+const TUNED: &[u8] = include_bytes!("../../../models/sentiment/tuned.f32");
 
 /// A logistic regression for each class: negative, neutral, positive.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
     labels: [String; 3],
-    /// The encoder's outputs whose means are the features, the last layer first.
-    layers: Vec<String>,
     /// What is beyond so many tokens is not looked at.
     tokens_max: usize,
     bias: [f32; 3],
     weights: [Vec<f32>; 3],
+    /// The encoder's weights that were trained too, by name, and how many each has.
+    tuned: Vec<(String, usize)>,
 }
 
 impl Head {
     fn parse(json: &str) -> Result<Self, String> {
-        let head: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        let features = head.layers.len() * WIDTH + LEXICON;
-        match head.weights.iter().find(|row| row.len() != features) {
-            Some(row) => Err(format!("has {} weights in a row, expected {features}", row.len())),
-            None if head.labels != ["negative", "neutral", "positive"] => Err(format!("has labels {:?}", head.labels)),
+        let head: Self = serde_json::from_str(json).map_err(|error| format!("head.json: {error}"))?;
+        match head.weights.iter().find(|row| row.len() != WIDTH + LEXICON) {
+            Some(row) => Err(format!("head.json has {} weights in a row, expected {}", row.len(), WIDTH + LEXICON)),
+            None if head.labels != ["negative", "neutral", "positive"] => {
+                Err(format!("head.json has labels {:?}", head.labels))
+            }
             None => Ok(head),
+        }
+    }
+
+    /// The encoder's own weights that `bytes`, a [`TUNED`], has for this head.
+    fn tuned(&self, mut bytes: &[u8]) -> Result<Vec<(&str, Vec<f32>)>, String> {
+        let mut all = Vec::with_capacity(self.tuned.len());
+        for (name, length) in &self.tuned {
+            let size = length.checked_mul(size_of::<f32>());
+            let (mine, rest) = size
+                .and_then(|size| bytes.split_at_checked(size))
+                .ok_or_else(|| format!("tuned.f32 ends within {name}, for which head.json has {length} floats"))?;
+            let values: Vec<f32> = mine.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(format!("tuned.f32 has something for {name} that is not a number"));
+            }
+            all.push((name.as_str(), values));
+            bytes = rest;
+        }
+        match bytes.len() {
+            0 => Ok(all),
+            more => Err(format!("tuned.f32 has {more} bytes more than head.json tells of")),
         }
     }
 
@@ -139,8 +170,8 @@ struct Model {
 }
 
 impl Model {
-    /// The mean over the tokens of each layer that the head looks at.
-    fn encode(&self, tokens: &[i64], features: &mut Vec<f32>) -> ort::Result<()> {
+    /// The mean over the tokens of the encoder's last layer.
+    fn encode(&self, tokens: &[i64]) -> ort::Result<[f32; WIDTH]> {
         let n = tokens.len();
         let (ones, zeros) = (vec![1_i64; n], vec![0_i64; n]);
         self.sessions.with(|session| {
@@ -149,19 +180,16 @@ impl Model {
                 "attention_mask" => TensorRef::from_array_view(([1, n], &ones[..]))?,
                 "token_type_ids" => TensorRef::from_array_view(([1, n], &zeros[..]))?,
             ])?;
-            for layer in &self.head.layers {
-                let value = values.get(layer).ok_or_else(|| ort::Error::new(format!("it gives no {layer}")))?;
-                let (_, figures) = value.try_extract_tensor::<f32>()?;
-                if figures.len() != n * WIDTH {
-                    return Err(ort::Error::new(format!("{layer} has {} figures", figures.len())));
-                }
-                let mut mean = [0.0_f32; WIDTH];
-                for token in figures.chunks_exact(WIDTH) {
-                    mean.iter_mut().zip(token).for_each(|(sum, figure)| *sum += figure / n as f32);
-                }
-                features.extend_from_slice(&mean);
+            let value = values.get(LAYER).ok_or_else(|| ort::Error::new(format!("it gives no {LAYER}")))?;
+            let (_, figures) = value.try_extract_tensor::<f32>()?;
+            if figures.len() != n * WIDTH {
+                return Err(ort::Error::new(format!("{LAYER} has {} figures", figures.len())));
             }
-            Ok(())
+            let mut mean = [0.0_f32; WIDTH];
+            for token in figures.chunks_exact(WIDTH) {
+                mean.iter_mut().zip(token).for_each(|(sum, figure)| *sum += figure / n as f32);
+            }
+            Ok(mean)
         })
     }
 }
@@ -178,11 +206,10 @@ impl Local for Model {
                 positive: 0.0,
             });
         }
-        let mut features = Vec::with_capacity(self.head.layers.len() * WIDTH + LEXICON);
-        self.encode(&tokens, &mut features).map_err(|error| Fault::Backend(error.to_string()))?;
+        let mean = self.encode(&tokens).map_err(|error| Fault::Backend(error.to_string()))?;
         let said = self.lexicon.score(text)?;
-        features.extend([said.negative, said.neutral, said.positive, said.compound]);
-        let weights = self.head.weigh(&features);
+        let lexicon = [said.negative, said.neutral, said.positive, said.compound];
+        let weights = self.head.weigh(&[&mean[..], &lexicon].concat());
         if weights.iter().any(|weight| !weight.is_finite()) {
             return Err(Fault::Backend("its figures are not numbers".to_owned()));
         }
@@ -225,12 +252,24 @@ mod tests {
     }
 
     #[test]
-    fn the_head_is_whole_and_a_broken_one_is_refused() {
+    fn what_was_trained_is_whole_and_broken_it_is_refused() {
         let head = Head::parse(HEAD).unwrap();
-        assert!(head.layers[0] == "last_hidden_state" && head.tokens_max <= 512);
-        for broken in [HEAD.replacen("negative", "bad", 1), HEAD.replacen("\"layer_norm_8\"", "\"a\", \"b\"", 1)] {
+        assert!(head.tokens_max <= 512 && head.tuned(TUNED).unwrap().len() == head.tuned.len());
+        for broken in [HEAD.replacen("negative", "bad", 1), HEAD.replacen("[[", "[[1.0, ", 1)] {
             assert!(Head::parse(&broken).is_err(), "{}", &broken[..120]);
         }
+        let (last, length) = head.tuned.last().unwrap();
+        let not_a_number = [&TUNED[..TUNED.len() - 4], &f32::NAN.to_le_bytes()].concat();
+        for (broken, told) in [
+            (&TUNED[..TUNED.len() - 1], format!("within {last}, for which head.json has {length}")),
+            (&[TUNED, &[0; 4]].concat(), "4 bytes more".to_owned()),
+            (&not_a_number, format!("{last} that is not a number")),
+        ] {
+            let error = head.tuned(broken).unwrap_err();
+            assert!(error.contains(&told), "{error}");
+        }
+        let endless = Head { tuned: vec![("all".to_owned(), usize::MAX)], ..head };
+        assert!(endless.tuned(TUNED).unwrap_err().contains("within all"));
     }
 
     #[test]
