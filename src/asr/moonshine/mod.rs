@@ -1,4 +1,4 @@
-//! Moonshine for English, through ONNX Runtime: its tiny model is the default transcriber.
+//! Moonshine for English, through ONNX Runtime: its tiny model is the quick one beside the default.
 //!
 //! Its networks and vocabulary are the files of one model folder, `encoder.ort`,
 //! `decoder.ort` and `tokenizer.bin`. Must never look at the configuration's environment or at the network,
