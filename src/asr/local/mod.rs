@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Engine, Local, Transcriber};
-use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript};
+use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript, Word};
 
 pub(super) use self::choice::likeliest;
 
@@ -24,6 +24,9 @@ pub(super) struct Heard {
     pub(super) scored: usize,
     /// Whether the tokens went round in circles; decoding stopped there.
     pub(super) looped: bool,
+    /// The words they make up, where the network knows when each was said: within that
+    /// stretch, one after the other.
+    pub(super) words: Vec<Word>,
 }
 
 impl Heard {
@@ -115,13 +118,16 @@ impl<N: Network> Transcriber for InPieces<N> {
         let samples = &*audio::playable(samples);
         let mut all = Heard::default();
         for piece in audio::pieces(samples) {
+            let start_ms = audio::ms(piece.start);
             let piece = &samples[piece];
             if piece.iter().all(|sample| sample.abs() < audio::SILENCE) {
                 continue;
             }
             let mut heard = hear(piece)?;
+            let mut pause_ms = 0;
             if heard.looped && kind == SegmentKind::Final {
                 heard = hear(&audio::after_a_pause(piece))?;
+                pause_ms = audio::ms(audio::PAUSE);
             }
             if heard.looped {
                 return Err(Fault::Looped);
@@ -129,6 +135,12 @@ impl<N: Network> Transcriber for InPieces<N> {
             all.tokens.extend(heard.tokens);
             all.log_prob += heard.log_prob;
             all.scored += heard.scored;
+            let place = |ms: u64| start_ms + ms.saturating_sub(pause_ms);
+            all.words.extend(heard.words.into_iter().map(|word| Word {
+                start_ms: place(word.start_ms),
+                end_ms: place(word.end_ms),
+                ..word
+            }));
         }
         let text = network.text(&all.tokens);
         Ok(transcript(text, &all, network.language()))
@@ -164,5 +176,6 @@ impl<N: Network> Transcriber for InPieces<N> {
 fn transcript(text: String, heard: &Heard, language: &'static str) -> Transcript {
     let text = choice::worded(text);
     let confidence = (!text.is_empty()).then(|| (heard.log_prob / heard.scored as f32).exp());
-    Transcript { text: Private(text), words: Vec::new(), confidence, language }
+    let words = if text.is_empty() { Vec::new() } else { heard.words.clone() };
+    Transcript { text: Private(text), words, confidence, language }
 }
