@@ -103,8 +103,12 @@ impl Encoder {
     pub(super) fn memory(&self) -> ort::Result<Memory> {
         let zeros = |state: &Zeros| -> ort::Result<DynValue> {
             Ok(match state {
-                Zeros::Floats(shape) => Tensor::from_array((&shape[..], vec![0.0_f32; shape.iter().product()]))?.into_dyn(),
-                Zeros::Integers(shape) => Tensor::from_array((&shape[..], vec![0_i64; shape.iter().product()]))?.into_dyn(),
+                Zeros::Floats(shape) => {
+                    Tensor::from_array((&shape[..], vec![0.0_f32; shape.iter().product()]))?.into_dyn()
+                }
+                Zeros::Integers(shape) => {
+                    Tensor::from_array((&shape[..], vec![0_i64; shape.iter().product()]))?.into_dyn()
+                }
             })
         };
         Ok(Memory { states: self.states.iter().map(zeros).collect::<ort::Result<_>>()?, given: 0 })

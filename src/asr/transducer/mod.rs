@@ -82,7 +82,11 @@ impl Backend for Transducer {
             return Err(BuildError::new(NAME, "model is empty", REMEDY));
         }
         if language.is_empty() || !language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Err(BuildError::new(NAME, format!("language = {language:?}"), "expected a tag such as \"en\" or \"en-GB\""));
+            return Err(BuildError::new(
+                NAME,
+                format!("language = {language:?}"),
+                "expected a tag such as \"en\" or \"en-GB\"",
+            ));
         }
         let missing = || BuildError::new(NAME, "ONNX Runtime is not here", "fetch it with `sidetone models fetch`");
         let library = models.first().ok_or_else(missing)?.join(onnx::LIBRARY);

@@ -10,8 +10,6 @@
 //! A frame has one token at most, which is how icefall's are trained to be searched; most
 //! have none (the blank).
 
-
-
 use ort::session::Session;
 use ort::value::{DynValue, TensorRef};
 

@@ -22,7 +22,12 @@ impl Network {
     /// A node of the standard operators with one output, named like it; attributes are
     /// integers.
     pub(super) fn node(&mut self, output: &str, operator: &str, inputs: &[&str], attributes: &[(&str, i64)]) {
-        self.node_of(output, operator, inputs, &attributes.iter().map(|(key, value)| integer(key, *value)).collect::<Vec<_>>());
+        self.node_of(
+            output,
+            operator,
+            inputs,
+            &attributes.iter().map(|(key, value)| integer(key, *value)).collect::<Vec<_>>(),
+        );
     }
 
     /// The same, whose attribute is a list.

@@ -219,11 +219,9 @@ pub(super) fn decoder() -> Network {
         net.integers(name, &[1], &[value]);
     }
     let class = |token: i64, at: i64| CLASS[token as usize] as i64 == at % CLASSES;
-    let last: Vec<f32> =
-        (0..VOCABULARY * WIDTH).map(|n| f32::from(class(n / WIDTH, n % WIDTH))).collect();
-    let before: Vec<f32> = (0..VOCABULARY * WIDTH)
-        .map(|n| if n / WIDTH == 0 && n % WIDTH % CLASSES == 0 { -1.0 } else { 0.0 })
-        .collect();
+    let last: Vec<f32> = (0..VOCABULARY * WIDTH).map(|n| f32::from(class(n / WIDTH, n % WIDTH))).collect();
+    let before: Vec<f32> =
+        (0..VOCABULARY * WIDTH).map(|n| if n / WIDTH == 0 && n % WIDTH % CLASSES == 0 { -1.0 } else { 0.0 }).collect();
     net.floats("of last", &[VOCABULARY, WIDTH], &last);
     net.floats("of before", &[VOCABULARY, WIDTH], &before);
     // As icefall's: what is none counts for nothing.
