@@ -10,7 +10,7 @@
 //! differs; that each state comes out as `new_` and its name, and begins as zeros, does not.
 
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, Outlet, Tensor, TensorElementType, TensorRef};
+use ort::value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, TensorRef};
 
 use super::features::BANDS;
 
@@ -32,7 +32,9 @@ enum Input {
 /// What a state is at the beginning: zeros in this shape.
 enum Zeros {
     Floats(Vec<usize>),
+    /// Of 64 bits; of 32 where it was exported for devices that know no others.
     Integers(Vec<usize>),
+    Shorts(Vec<usize>),
 }
 
 /// One thread's own encoder.
@@ -101,17 +103,12 @@ impl Encoder {
 
     /// What it remembers before an utterance: nothing.
     pub(super) fn memory(&self) -> ort::Result<Memory> {
-        let zeros = |state: &Zeros| -> ort::Result<DynValue> {
-            Ok(match state {
-                Zeros::Floats(shape) => {
-                    Tensor::from_array((&shape[..], vec![0.0_f32; shape.iter().product()]))?.into_dyn()
-                }
-                Zeros::Integers(shape) => {
-                    Tensor::from_array((&shape[..], vec![0_i64; shape.iter().product()]))?.into_dyn()
-                }
-            })
-        };
-        Ok(Memory { states: self.states.iter().map(zeros).collect::<ort::Result<_>>()?, given: 0 })
+        let states = self.states.iter().map(|zeros| match zeros {
+            Zeros::Floats(shape) => all_zeros::<f32>(shape),
+            Zeros::Integers(shape) => all_zeros::<i64>(shape),
+            Zeros::Shorts(shape) => all_zeros::<i32>(shape),
+        });
+        Ok(Memory { states: states.collect::<ort::Result<_>>()?, given: 0 })
     }
 
     /// Encodes a chunk: [`Self::chunk`] frames of [`BANDS`], the first of them [`Self::shift`]
@@ -162,7 +159,7 @@ fn hears(input: &Outlet, chunk: usize) -> Result<(), String> {
     let floats = input.dtype().tensor_type() == Some(TensorElementType::Float32);
     match shape[..] {
         [batch, frames, bands] if floats && fits(batch, 1) && fits(frames, chunk) && fits(bands, BANDS) => Ok(()),
-        _ => Err(format!("has an input x of shape {shape:?}; expected floats in [1, {chunk}, {BANDS}]")),
+        _ => Err(format!("has an input x of shape {shape:?}; expected float32 in [1, {chunk}, {BANDS}]")),
     }
 }
 
@@ -180,8 +177,15 @@ fn zeros(input: &Outlet) -> Result<Zeros, String> {
     match input.dtype().tensor_type() {
         Some(TensorElementType::Float32) => Ok(Zeros::Floats(lengths)),
         Some(TensorElementType::Int64) => Ok(Zeros::Integers(lengths)),
-        _ => Err(format!("has an input {name} that is neither of float32 nor of int64")),
+        Some(TensorElementType::Int32) => Ok(Zeros::Shorts(lengths)),
+        _ => Err(format!("has an input {name} that is neither of float32 nor of integers")),
     }
+}
+
+fn all_zeros<T: PrimitiveTensorElementType + Clone + Default + std::fmt::Debug + 'static>(
+    shape: &[usize],
+) -> ort::Result<DynValue> {
+    Ok(Tensor::from_array((shape, vec![T::default(); shape.iter().product()]))?.into_dyn())
 }
 
 /// What the metadata of a network say under `key`.

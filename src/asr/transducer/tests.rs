@@ -3,7 +3,7 @@
 use super::super::Transcriber;
 use super::*;
 use crate::models::test_store;
-use crate::types::{Fault, SegmentKind, Transcript};
+use crate::types::{Fault, Private, SegmentKind, Transcript, Word};
 use onnx::{BATCH, Elements, Network as Toy};
 use toy::{DEAF_AFTER, Family, lay_out};
 
@@ -68,8 +68,9 @@ struct Agreed {
     tokens: &'static [(&'static str, u64, f32)],
 }
 
-/// What the Python package sherpa-onnx 2.0.1 gives, by `tests/agree.py`, of these sounds and
-/// the toys of [`MODELS`]; all of those give the same.
+/// What the Python package sherpa-onnx 2.0.1 gives, by `tests/agree.py`, of these sounds with
+/// the toys of [`MODELS`]: each of them gives the same tokens at the same times, as likely to
+/// four places.
 const AGREED: [Agreed; 5] = [
     Agreed {
         name: "all",
@@ -88,8 +89,15 @@ const AGREED: [Agreed; 5] = [
             (LOW, 100),
             (0.0, 500),
         ],
-        text: "",
-        tokens: &[],
+        text: "LOW HIGH THIRD HIGH LOW THIRD",
+        tokens: &[
+            (" LOW", 280, -0.127),
+            (" HIGH", 840, -0.1553),
+            (" THIRD", 1320, -0.1035),
+            (" HIGH", 1880, -0.127),
+            (" LOW", 2440, -0.127),
+            (" THIRD", 2640, -0.1035),
+        ],
     },
     Agreed {
         name: "lower",
@@ -106,16 +114,22 @@ const AGREED: [Agreed; 5] = [
             (LOW, 200),
             (0.0, 90),
         ],
-        text: "",
-        tokens: &[],
+        text: "LOWER THIRD LOWER",
+        tokens: &[
+            (" LOW", 400, -0.127),
+            ("ER", 720, -0.1553),
+            (" THIRD", 1240, -0.1035),
+            (" LOW", 1600, -0.127),
+            ("ER", 1920, -0.1553),
+        ],
     },
     Agreed {
         name: "unknown",
         sound: &[(HIGH, 150), (0.0, 250), (HIGH, 250), (0.0, 333), (HIGH, 250), (0.0, 200), (HIGH, 250)],
-        text: "",
-        tokens: &[],
+        text: "HIGH THIRD HIGH",
+        tokens: &[(" HIGH", 0, -0.127), (" THIRD", 920, -0.1269), (" HIGH", 1400, -0.127)],
     },
-    Agreed { name: "late", sound: &[(0.0, 1_303), (HIGH, 55)], text: "", tokens: &[] },
+    Agreed { name: "late", sound: &[(0.0, 1_303), (HIGH, 55)], text: "HIGH", tokens: &[(" HIGH", 1240, -0.127)] },
     Agreed { name: "none", sound: &[(0.0, 700)], text: "", tokens: &[] },
 ];
 
@@ -142,7 +156,8 @@ fn lays_out_what_sherpa_onnx_is_given() {
         let bytes: Vec<u8> = sound(tones).iter().flat_map(|sample| sample.to_le_bytes()).collect();
         std::fs::write(folder.join(format!("{name}.f32")), bytes).unwrap();
     }
-    panic!("laid out in {}", folder.display());
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "laid out in {}", folder.display()).unwrap();
 }
 
 /// However the audio falls into chunks, and whatever keeps the states between them.
@@ -267,7 +282,7 @@ fn what_is_wrong_in_a_folder_is_named_with_its_file() {
         (
             |f| renamed(&f.join("encoder-toy.onnx"), "\u{1}T\u{12}\u{2}36", "\u{1}T\u{12}\u{2}37"),
             "encoder-toy.onnx",
-            "expected floats in [1, 37, 80]",
+            "expected float32 in [1, 37, 80]",
         ),
         (
             |f| renamed(&f.join("encoder-toy.onnx"), "new_state1", "old_state1"),
@@ -362,4 +377,31 @@ fn the_language_of_the_setting_is_that_of_transcripts() {
     let table = toml::Table::from_iter([("model".to_owned(), model), ("language".to_owned(), "pt-BR".into())]);
     let mut transcriber = Transducer.build(&table, &runtime).unwrap().open().unwrap();
     assert_eq!(hear(&mut *transcriber, &sound(&[(LOW, 300)])).language, "pt-BR");
+}
+
+/// Goes round in circles unless there is a pause before the audio; then hears one word, from
+/// 250 ms on.
+struct Circling;
+
+impl Network for Circling {
+    fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard> {
+        let looped = samples.iter().take(3_200).any(|sample| *sample != 0.0);
+        let word = |text: &str| Word { text: Private(text.to_owned()), start_ms: 250, end_ms: 300, confidence: None };
+        let words = if looped { Vec::new() } else { vec![word("once")] };
+        Ok(Heard { tokens: vec![1], log_prob: -0.1, scored: 1, looped, words })
+    }
+
+    fn text(&self, tokens: &[u32]) -> String {
+        vec!["once"; tokens.len()].join(" ")
+    }
+
+    fn language(&self) -> &'static str {
+        "en"
+    }
+}
+
+#[test]
+fn words_heard_after_a_pause_that_is_not_in_the_audio_are_where_they_are_in_it() {
+    let mut transcriber = local::engine(NAME, || Ok(Circling)).unwrap().open().unwrap();
+    assert_eq!(places(&hear(&mut *transcriber, &[0.5; 16_000])), [("once", 50, 100)]);
 }
