@@ -70,7 +70,8 @@ struct Agreed {
 
 /// What the Python package sherpa-onnx 2.0.1 gives, by `tests/agree.py`, of these sounds with
 /// the toys of [`MODELS`]: each of them gives the same tokens at the same times, as likely to
-/// four places.
+/// four places. What was compared besides, with networks that are too large to keep here, is in
+/// `models/README.md`.
 const AGREED: [Agreed; 5] = [
     Agreed {
         name: "all",
