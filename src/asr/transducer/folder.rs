@@ -74,6 +74,8 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::onnx::{BATCH, Elements, Network};
+    use super::super::tests::{build, runtime, toy};
     use super::*;
 
     fn found(names: &[&str], provider: Provider) -> Result<[String; 3], String> {
@@ -115,6 +117,134 @@ mod tests {
         ] {
             let error = found(names, Provider::Cpu).unwrap_err();
             assert!(error.contains(said), "{error}, not {said}");
+        }
+    }
+
+    /// Puts `new` in the place of `old`, which is as long, in a file.
+    fn renamed(file: &Path, old: &str, new: &str) {
+        assert_eq!(old.len(), new.len());
+        let mut bytes = std::fs::read(file).unwrap();
+        let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(old.as_bytes())).collect();
+        assert!(!places.is_empty(), "there is no {old} in {}", file.display());
+        places.iter().for_each(|at| bytes[*at..at + new.len()].copy_from_slice(new.as_bytes()));
+        std::fs::write(file, bytes).unwrap();
+    }
+
+    /// A network that gives the sum of its inputs, all of one shape.
+    fn sum(inputs: &[&str], shape: &[i64], output: &str, metadata: &[(&str, &str)]) -> Vec<u8> {
+        let mut net = Network::default();
+        inputs.iter().for_each(|name| net.input(name, Elements::Floats, shape));
+        net.output(output, Elements::Floats, shape);
+        net.node(output, "Sum", inputs, &[]);
+        metadata.iter().for_each(|(key, value)| net.metadata(key, value));
+        net.file()
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_folder_is_named_with_its_file() {
+        const CHUNKS: [(&str, &str); 2] = [("T", "36"), ("decode_chunk_len", "32")];
+        type Broken = fn(&Path);
+        let broken: [(Broken, &str, &str); 21] = [
+            (|f| std::fs::remove_file(f.join("encoder-toy.onnx")).unwrap(), "no encoder*.onnx", ""),
+            (|f| std::fs::remove_file(f.join("decoder-toy.onnx")).unwrap(), "no decoder*.onnx", ""),
+            (|f| std::fs::remove_file(f.join("joiner-toy.onnx")).unwrap(), "no joiner*.onnx", ""),
+            (|f| std::fs::remove_file(f.join("tokens.txt")).unwrap(), "tokens.txt", "cannot read"),
+            (|f| std::fs::write(f.join("encoder-2.onnx"), []).unwrap(), "encoder-2.onnx and encoder-toy.onnx", ""),
+            (|f| std::fs::write(f.join("encoder-toy.onnx"), "weights").unwrap(), "encoder-toy.onnx", ""),
+            (|f| std::fs::write(f.join("joiner-toy.onnx"), []).unwrap(), "joiner-toy.onnx", ""),
+            (
+                |f| renamed(&f.join("encoder-toy.onnx"), "decode_chunk_len", "decode_chunk_lem"),
+                "encoder-toy.onnx",
+                "no decode_chunk_len in its metadata",
+            ),
+            (
+                |f| renamed(&f.join("encoder-toy.onnx"), "\u{1}T\u{12}\u{2}36", "\u{1}U\u{12}\u{2}36"),
+                "encoder-toy.onnx",
+                "no T in its metadata",
+            ),
+            (
+                |f| renamed(&f.join("encoder-toy.onnx"), "\u{1}T\u{12}\u{2}36", "\u{1}T\u{12}\u{2}3x"),
+                "encoder-toy.onnx",
+                "T = \"3x\"",
+            ),
+            (
+                |f| renamed(&f.join("encoder-toy.onnx"), "\u{1}T\u{12}\u{2}36", "\u{1}T\u{12}\u{2}31"),
+                "encoder-toy.onnx",
+                "more than its T = 31",
+            ),
+            (
+                |f| renamed(&f.join("encoder-toy.onnx"), "\u{1}T\u{12}\u{2}36", "\u{1}T\u{12}\u{2}37"),
+                "encoder-toy.onnx",
+                "expected float32 in [1, 37, 80]",
+            ),
+            (
+                |f| renamed(&f.join("encoder-toy.onnx"), "new_state1", "old_state1"),
+                "encoder-toy.onnx",
+                "no output new_state1",
+            ),
+            (
+                |f| renamed(&f.join("encoder-toy.onnx"), "encoder_out", "encoder_oot"),
+                "encoder-toy.onnx",
+                "no output encoder_out",
+            ),
+            (
+                |f| {
+                    let file = sum(&["x"], &[BATCH, 36, 40], "encoder_out", &CHUNKS);
+                    std::fs::write(f.join("encoder-toy.onnx"), file).unwrap();
+                },
+                "encoder-toy.onnx",
+                "x of shape [-1, 36, 40]",
+            ),
+            (
+                |f| {
+                    let metadata = [CHUNKS[0], CHUNKS[1], ("feature", "whisper")];
+                    let file = sum(&["x"], &[BATCH, 36, 80], "encoder_out", &metadata);
+                    std::fs::write(f.join("encoder-toy.onnx"), file).unwrap();
+                },
+                "encoder-toy.onnx",
+                "Whisper's bands",
+            ),
+            (
+                // It runs, and what it gives is too wide for the joiner.
+                |f| {
+                    let file = sum(&["x"], &[BATCH, 36, 80], "encoder_out", &CHUNKS);
+                    std::fs::write(f.join("encoder-toy.onnx"), file).unwrap();
+                },
+                "encoder-toy.onnx",
+                "does not run",
+            ),
+            (
+                |f| renamed(&f.join("decoder-toy.onnx"), "vocab_size", "vocab_sise"),
+                "decoder-toy.onnx",
+                "no vocab_size in its metadata",
+            ),
+            (
+                |f| renamed(&f.join("decoder-toy.onnx"), "context_size\u{12}\u{1}2", "context_size\u{12}\u{1}0"),
+                "decoder-toy.onnx",
+                "context_size = \"0\"",
+            ),
+            (
+                |f| {
+                    let file = sum(&["encoder_out", "decoder_out"], &[BATCH, 9], "logit", &[]);
+                    std::fs::write(f.join("joiner-toy.onnx"), file).unwrap();
+                },
+                "does not run",
+                "9 figures for 7 tokens",
+            ),
+            (
+                |f| std::fs::write(f.join("tokens.txt"), "<blk> 0\n▁LOW 3\n").unwrap(),
+                "tokens.txt",
+                "no token of number 1",
+            ),
+        ];
+        let Some(runtime) = runtime() else { return };
+        for (breaks, said, more) in broken {
+            let folder = tempfile::tempdir().unwrap();
+            toy::lay(folder.path()).unwrap();
+            breaks(folder.path());
+            let error = build(folder.path(), &runtime).err().unwrap_or_else(|| panic!("not refused: {said}, {more}"));
+            let text = error.to_string();
+            assert!(text.contains(said) && text.contains(more) && error.backend == NAME, "{text}\nnot {said}, {more}");
         }
     }
 }

@@ -3,25 +3,31 @@
 
 /// A network in the making.
 #[derive(Default)]
-pub(super) struct Network {
+pub(in crate::asr::transducer) struct Network {
     graph: Vec<u8>,
     metadata: Vec<u8>,
 }
 
 /// The elements of a tensor, by their numbers in the format.
 #[derive(Clone, Copy)]
-pub(super) enum Elements {
+pub(in crate::asr::transducer) enum Elements {
     Floats = 1,
     Integers = 7,
 }
 
 /// A length that is that of the batch.
-pub(super) const BATCH: i64 = -1;
+pub(in crate::asr::transducer) const BATCH: i64 = -1;
 
 impl Network {
     /// A node of the standard operators with one output, named like it; attributes are
     /// integers.
-    pub(super) fn node(&mut self, output: &str, operator: &str, inputs: &[&str], attributes: &[(&str, i64)]) {
+    pub(in crate::asr::transducer) fn node(
+        &mut self,
+        output: &str,
+        operator: &str,
+        inputs: &[&str],
+        attributes: &[(&str, i64)],
+    ) {
         self.node_of(
             output,
             operator,
@@ -31,7 +37,14 @@ impl Network {
     }
 
     /// The same, whose attribute is a list.
-    pub(super) fn node_with(&mut self, output: &str, operator: &str, inputs: &[&str], key: &str, values: &[i64]) {
+    pub(in crate::asr::transducer) fn node_with(
+        &mut self,
+        output: &str,
+        operator: &str,
+        inputs: &[&str],
+        key: &str,
+        values: &[i64],
+    ) {
         let values: Vec<u8> = values.iter().flat_map(|value| number(8, *value)).collect();
         self.node_of(output, operator, inputs, &[[message(1, key.as_bytes()), values, number(20, 7)].concat()]);
     }
@@ -43,12 +56,12 @@ impl Network {
         self.graph.extend(message(1, &[inputs, names.concat(), attributes].concat()));
     }
 
-    pub(super) fn floats(&mut self, name: &str, shape: &[i64], values: &[f32]) {
+    pub(in crate::asr::transducer) fn floats(&mut self, name: &str, shape: &[i64], values: &[f32]) {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, Elements::Floats, shape, &bytes);
     }
 
-    pub(super) fn integers(&mut self, name: &str, shape: &[i64], values: &[i64]) {
+    pub(in crate::asr::transducer) fn integers(&mut self, name: &str, shape: &[i64], values: &[i64]) {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, Elements::Integers, shape, &bytes);
     }
@@ -59,21 +72,21 @@ impl Network {
         self.graph.extend(message(5, &tensor.concat()));
     }
 
-    pub(super) fn input(&mut self, name: &str, elements: Elements, shape: &[i64]) {
+    pub(in crate::asr::transducer) fn input(&mut self, name: &str, elements: Elements, shape: &[i64]) {
         self.graph.extend(message(11, &outlet(name, elements, shape)));
     }
 
-    pub(super) fn output(&mut self, name: &str, elements: Elements, shape: &[i64]) {
+    pub(in crate::asr::transducer) fn output(&mut self, name: &str, elements: Elements, shape: &[i64]) {
         self.graph.extend(message(12, &outlet(name, elements, shape)));
     }
 
-    pub(super) fn metadata(&mut self, key: &str, value: &str) {
+    pub(in crate::asr::transducer) fn metadata(&mut self, key: &str, value: &str) {
         let entry = [message(1, key.as_bytes()), message(2, value.as_bytes())];
         self.metadata.extend(message(14, &entry.concat()));
     }
 
     /// The file.
-    pub(super) fn file(&self) -> Vec<u8> {
+    pub(in crate::asr::transducer) fn file(&self) -> Vec<u8> {
         let graph = [&self.graph[..], &message(2, b"toy")].concat();
         // Of the eighth form of the format, with operators of the thirteenth.
         [number(1, 8), message(7, &graph), message(8, &number(2, 13)), self.metadata.clone()].concat()
