@@ -174,7 +174,10 @@ fn foreign_crates_have_one_door_each() {
     let sources = sources();
     for (name, door) in [
         ("rdkafka::", &["sink/kafka"][..]),
-        ("ort::", &["onnx", "asr/local", "asr/moonshine", "asr/whisper", "vad/silero", "sentiment/neural"]),
+        (
+            "ort::",
+            &["onnx", "asr/local", "asr/moonshine", "asr/transducer", "asr/whisper", "vad/silero", "sentiment/neural"],
+        ),
         ("webrtc_vad::", &["vad/webrtc"]),
         ("earshot::", &["vad/neural"]),
         ("vader_parity::", &["sentiment/lexicon"]),

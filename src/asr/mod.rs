@@ -26,6 +26,7 @@ mod moonshine;
 mod openai;
 mod remote;
 mod scripted;
+mod transducer;
 mod vosk;
 mod whisper;
 
@@ -39,6 +40,7 @@ pub static BACKENDS: &[&dyn Backend] = &[
     &deepgram::Deepgram,
     &assemblyai::AssemblyAi,
     &vosk::Vosk,
+    &transducer::Transducer,
     &scripted::Scripted,
 ];
 
@@ -242,13 +244,24 @@ mod tests {
         backend.models(&toml::Table::new()).iter().map(fetch).collect()
     }
 
-    /// Every local backend that can run here, made ready with its defaults. Those that
-    /// cannot are told on standard error itself, past the test harness's capture. What the
-    /// remote ones promise is tried in `tests/backends`, with servers to talk to.
+    /// Lays out in a folder a model that is small enough for a test.
+    type Lay = fn(&std::path::Path) -> std::io::Result<()>;
+
+    /// The local backends that have no model until `model` names a folder with one.
+    const OF_ONES_OWN: [(&str, Lay); 1] = [("transducer", transducer::tests::toy::lay)];
+
+    /// Tells on standard error itself, past the test harness's capture, who is not tried.
+    fn skipped(name: &str, reason: &str) {
+        writeln!(std::io::stderr(), "SKIPPED the transcriber {name}: {reason}").unwrap();
+    }
+
+    /// Every local backend that can run here with its defaults, made ready. What the remote
+    /// ones promise is tried in `tests/backends`, with servers to talk to.
     static READY: LazyLock<Vec<(&'static str, Engine)>> = LazyLock::new(|| {
         assert!(!BACKENDS.is_empty());
         let mut ready = Vec::new();
-        for backend in BACKENDS {
+        let own = |backend: &dyn Backend| OF_ONES_OWN.iter().any(|(name, _)| *name == backend.name());
+        for backend in BACKENDS.iter().filter(|backend| !own(**backend)) {
             match models_of(*backend) {
                 Ok(models) => {
                     let key = toml::Table::from_iter([("key".to_owned(), "none".into())]);
@@ -258,14 +271,31 @@ mod tests {
                         ready.push((backend.name(), engine));
                     }
                 }
-                Err(reason) => {
-                    writeln!(std::io::stderr(), "SKIPPED the transcriber {}: {reason}", backend.name()).unwrap();
-                }
+                Err(reason) => skipped(backend.name(), &reason),
             }
         }
         assert!(!ready.is_empty(), "not one transcriber could be tried");
         ready
     });
+
+    /// Does `check` with every local backend that can run here; for those of [`OF_ONES_OWN`]
+    /// there is a model while it does.
+    fn with_each(check: impl Fn(&str, &Engine)) {
+        READY.iter().for_each(|(name, engine)| check(name, engine));
+        for (name, lay) in OF_ONES_OWN {
+            let backend = find(name).unwrap();
+            match models_of(backend) {
+                Ok(models) => {
+                    let folder = tempfile::tempdir().unwrap();
+                    lay(folder.path()).unwrap();
+                    let model = folder.path().to_str().unwrap().into();
+                    let table = toml::Table::from_iter([("model".to_owned(), model)]);
+                    check(name, &backend.build(&table, &models).unwrap());
+                }
+                Err(reason) => skipped(name, &reason),
+            }
+        }
+    }
 
     fn noise(samples: usize, level: f32) -> Vec<f32> {
         let mut state = 1_u32;
@@ -349,7 +379,7 @@ mod tests {
 
     #[test]
     fn any_audio_is_answered_and_twice_the_same() {
-        for (name, engine) in READY.iter() {
+        with_each(|name, engine| {
             let mut transcriber = engine.open().unwrap();
             for (what, audio) in audios() {
                 let answer = transcriber.transcribe(&audio, SegmentKind::Final);
@@ -370,7 +400,7 @@ mod tests {
                     }
                 }
             }
-        }
+        });
     }
 
     #[test]
@@ -392,7 +422,7 @@ mod tests {
 
     #[test]
     fn finals_that_wait_together_are_answered_once_at_most_and_nothing_breaks() {
-        for (name, engine) in READY.iter() {
+        with_each(|name, engine| {
             let mut transcriber = engine.open().unwrap();
             assert!(transcriber.together() >= 1, "{name}");
             let audios: Vec<_> = audios().into_iter().map(|(_, audio)| audio).collect();
@@ -401,12 +431,12 @@ mod tests {
                 transcriber.transcribe_together(audios, &mut |place, _| answered[place] += 1);
                 assert!(answered.iter().all(|times| *times <= 1), "{name}: {answered:?}");
             }
-        }
+        });
     }
 
     #[test]
     fn transcribers_work_at_the_same_time() {
-        for (name, engine) in READY.iter() {
+        with_each(|name, engine| {
             let audio = noise(40_000, 0.2);
             let alone = engine.open().unwrap().transcribe(&audio, SegmentKind::Final);
             let both_open = Barrier::new(2);
@@ -421,6 +451,6 @@ mod tests {
                 scope.spawn(work);
                 scope.spawn(work);
             });
-        }
+        });
     }
 }

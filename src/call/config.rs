@@ -33,9 +33,9 @@ impl Default for Endpointing {
             min_speech_ms: 100,
             hangover_ms: 500,
             pre_roll_ms: 300,
-            long_segment_ms: 8_000,
+            long_segment_ms: 10_000,
             long_hangover_ms: 200,
-            max_segment_ms: 12_000,
+            max_segment_ms: 15_000,
         }
     }
 }

@@ -179,7 +179,7 @@ mod tests {
             ("[server]\nlegs_max = 0", "FILE: server.legs_max is 0; expected at least 1"),
             (
                 "[asr]\nbackend = \"whispr\"",
-                "FILE: asr.backend is \"whispr\"; expected one of whisper, moonshine, openai, deepgram, assemblyai, vosk, scripted",
+                "FILE: asr.backend is \"whispr\"; expected one of whisper, moonshine, openai, deepgram, assemblyai, vosk, transducer, scripted",
             ),
             (
                 "[asr]\nfall_back = [\"whispr\"]",

@@ -511,7 +511,7 @@ async fn what_is_wrong_is_named_with_its_remedy() {
         (&["serve", "--config", "none.toml"], "sidetone: none.toml: cannot be read: No such file or directory".into()),
         (
             &["serve", "--config", "backend.toml"],
-            "sidetone: backend.toml: asr.backend is \"whispr\"; expected one of whisper, moonshine, openai, deepgram, assemblyai, vosk, scripted\n".into(),
+            "sidetone: backend.toml: asr.backend is \"whispr\"; expected one of whisper, moonshine, openai, deepgram, assemblyai, vosk, transducer, scripted\n".into(),
         ),
         (
             &["serve", "--config", "setting.toml", "--listen", "127.0.0.1:0"],

@@ -8,13 +8,18 @@ use std::ops::Range;
 /// samples: 12 and 24 s. The cost of a second of audio grows with the length of
 /// the piece, and the models were made for less than 30 s.
 pub(super) const PIECE_MIN: usize = 192_000;
-const PIECE_MAX: usize = 384_000;
+pub(super) const PIECE_MAX: usize = 384_000;
 
 /// Silence put before audio that looped, in samples: 200 ms.
-const PAUSE: usize = 3_200;
+pub(super) const PAUSE: usize = 3_200;
 
 /// Audio that stays below this, of full scale 1, is silence: no words in it.
 pub(super) const SILENCE: f32 = 1e-4;
+
+/// How long `samples` samples last, in ms.
+pub(super) fn ms(samples: usize) -> u64 {
+    samples as u64 / 16
+}
 
 /// The samples as the networks can take them: numbers within ±1.
 pub(super) fn playable(samples: &[f32]) -> Cow<'_, [f32]> {

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Before, Engine, Local, Transcriber};
-use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript};
+use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript, Word};
 
 pub(super) use self::choice::likeliest;
 
@@ -24,6 +24,9 @@ pub(super) struct Heard {
     pub(super) scored: usize,
     /// Whether the tokens went round in circles; decoding stopped there.
     pub(super) looped: bool,
+    /// The words they make up, where the network knows when each was said: within that
+    /// stretch, one after the other.
+    pub(super) words: Vec<Word>,
 }
 
 impl Heard {
@@ -41,6 +44,13 @@ impl Heard {
     }
 }
 
+/// Moves words to where `place` says their times are.
+fn move_words(words: &mut [Word], place: impl Fn(u64) -> u64) {
+    for word in words {
+        (word.start_ms, word.end_ms) = (place(word.start_ms), place(word.end_ms));
+    }
+}
+
 /// One thread's own networks.
 pub(super) trait Network: Send + 'static {
     /// Decodes `samples`: 16 kHz, within ±1, at most 24.2 s of them.
@@ -48,7 +58,9 @@ pub(super) trait Network: Send + 'static {
 
     /// Decodes once more what it went round in circles on, in another way.
     fn hear_again(&mut self, samples: &[f32]) -> ort::Result<Heard> {
-        self.hear(&audio::after_a_pause(samples))
+        let mut heard = self.hear(&audio::after_a_pause(samples))?;
+        move_words(&mut heard.words, |ms| ms.saturating_sub(audio::ms(audio::PAUSE)));
+        Ok(heard)
     }
 
     /// As [`Transcriber::joined_max`].
@@ -129,6 +141,7 @@ impl<N: Network> Transcriber for InPieces<N> {
         let samples = &*audio::playable(samples);
         let mut all = Heard::default();
         for piece in audio::pieces(samples) {
+            let start_ms = audio::ms(piece.start);
             let piece = &samples[piece];
             if piece.iter().all(|sample| sample.abs() < audio::SILENCE) {
                 continue;
@@ -143,6 +156,8 @@ impl<N: Network> Transcriber for InPieces<N> {
             all.tokens.extend(heard.tokens);
             all.log_prob += heard.log_prob;
             all.scored += heard.scored;
+            move_words(&mut heard.words, |ms| ms + start_ms);
+            all.words.extend(heard.words);
         }
         let text = network.text(&all.tokens);
         Ok(transcript(text, &all, network.language()))
@@ -153,7 +168,7 @@ impl<N: Network> Transcriber for InPieces<N> {
     }
 
     fn transcribe_after(&mut self, before: Before<'_>, samples: &[f32]) -> Result<Transcript, Fault> {
-        if is_plain(samples) && is_plain(before.samples) {
+        if is_plain(samples, audio::PIECE_MAX) && is_plain(before.samples, audio::PIECE_MAX) {
             let heard = self.0.hear_after(before, samples).map_err(failed)?;
             if !heard.looped {
                 return Ok(transcript(self.0.text(&heard.tokens), &heard, self.0.language()));
@@ -171,8 +186,12 @@ impl<N: Network> Transcriber for InPieces<N> {
         utterances: &[Vec<f32>],
         answer: &mut dyn FnMut(usize, Result<Transcript, Fault>),
     ) {
-        let (places, plain): (Vec<usize>, Vec<&[f32]>) =
-            utterances.iter().map(Vec::as_slice).enumerate().filter(|(_, samples)| is_plain(samples)).unzip();
+        let (places, plain): (Vec<usize>, Vec<&[f32]>) = utterances
+            .iter()
+            .map(Vec::as_slice)
+            .enumerate()
+            .filter(|(_, samples)| is_plain(samples, audio::PIECE_MIN))
+            .unzip();
         let language = self.0.language();
         // Those that loop, and all that are left when the networks fail, are asked about again.
         let _ = self.0.hear_together(&plain, &mut |row, heard, text| {
@@ -183,9 +202,9 @@ impl<N: Network> Transcriber for InPieces<N> {
     }
 }
 
-/// Whatever is long, silent or not quite audio is for `transcribe`, alone.
-fn is_plain(samples: &[f32]) -> bool {
-    samples.len() <= audio::PIECE_MIN
+/// Whatever is longer, silent or not quite audio is for `transcribe`, alone.
+fn is_plain(samples: &[f32], samples_max: usize) -> bool {
+    samples.len() <= samples_max
         && samples.iter().all(|sample| sample.abs() <= 1.0)
         && samples.iter().any(|sample| sample.abs() >= audio::SILENCE)
 }
@@ -197,5 +216,6 @@ fn failed(error: ort::Error) -> Fault {
 fn transcript(text: String, heard: &Heard, language: &'static str) -> Transcript {
     let text = choice::worded(text);
     let confidence = (!text.is_empty()).then(|| (heard.log_prob / heard.scored as f32).exp());
-    Transcript { text: Private(text), words: Vec::new(), confidence, language }
+    let words = if text.is_empty() { Vec::new() } else { heard.words.clone() };
+    Transcript { text: Private(text), words, confidence, language }
 }
