@@ -127,17 +127,17 @@ impl Queue {
     }
 
     /// Adds a job, or gives it back when there is no room. Finals never wait behind partials.
-    pub(super) fn push(&self, job: Job, buffers: &BufferPool) -> Result<(), Job> {
+    pub(super) fn push(&self, job: Job, buffers: &BufferPool) -> Result<(), Box<Job>> {
         let mut state = self.state();
         if state.closed {
-            return Err(job);
+            return Err(Box::new(job));
         }
         let shed = match job.about.kind {
             SegmentKind::Final => {
                 let samples = state.samples + job.samples.len() as u64;
                 // An empty queue takes any segment, however small the bound.
                 if !state.finals.is_empty() && samples > self.limits.audio_max_s * u64::from(PIPELINE_HZ) {
-                    return Err(job);
+                    return Err(Box::new(job));
                 }
                 state.samples = samples;
                 state.came += 1;
@@ -147,7 +147,7 @@ impl Queue {
             }
             SegmentKind::Partial => {
                 if !state.finals.is_empty() || state.partials.len() >= self.limits.partials_max {
-                    return Err(job);
+                    return Err(Box::new(job));
                 }
                 state.partials.push_back(job);
                 VecDeque::new()
