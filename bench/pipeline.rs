@@ -41,6 +41,8 @@ fn main() {
     }
     // The same engine on both sides, whatever waits.
     config.asr.quick = Some(String::new());
+    // And the same audio: alone, the engine knows of no neighbours.
+    config.asr.join_within_ms = 0;
     config.inference.threads = option("--threads").map_or(1, |threads| threads.parse().unwrap());
     let rounds: usize = option("--rounds").map_or(5, |rounds| rounds.parse().unwrap());
     let engines = match app::engines(&config) {

@@ -16,9 +16,6 @@ use crate::inference::{BufferPool, Engines, Hearing, Pool, Readiness};
 use crate::types::{BuildError, ConversationId, Fault, LegId, Moment, Rate, RedactionTerms, Reply, Speaker, WallTime};
 use crate::vad;
 
-/// Segments of one leg that may be under way at once: enough to keep the threads busy.
-const AHEAD: usize = 4;
-
 /// The pipeline without its network.
 pub(super) struct Pipeline {
     config: Arc<CallConfig>,
@@ -40,7 +37,6 @@ impl Pipeline {
         call.partial_interval_ms = 0;
         call.reply_timeout = Duration::from_secs(3_600);
         call.tail_timeout = Duration::from_secs(3_600);
-        call.pending_max = call.pending_max.max(AHEAD + 1);
         Ok(Self {
             config: Arc::new(call),
             vad,
@@ -109,7 +105,9 @@ impl Pipeline {
             bytes.clear();
             frame.iter().for_each(|sample| bytes.extend_from_slice(&sample.to_le_bytes()));
             leg.handle(now, Input::Audio(&bytes));
-            while leg.under_way > AHEAD {
+            // As in a call, where a segment is mostly answered before the next one ends: else it
+            // would depend on the threads which of them are heard together with the one before.
+            while leg.under_way > 0 {
                 leg.wait(now).await;
             }
             if n % 50 == 49 {
