@@ -63,8 +63,12 @@ pub(super) fn run(common: &Common, options: Options) -> Done {
     let threads = config.inference_threads();
     runtime.block_on(async {
         pipeline.warm().await?;
+        // A leg's segments are heard one after the other: what keeps all threads busy is legs.
+        let legs =
+            files.iter().map(|(_, wav)| transcribed(&pipeline, wav, options.channels.as_deref(), threads, &progress));
+        let mut legs = std::pin::pin!(stream::iter(legs).buffered(threads.max(1)));
         for (n, (path, wav)) in files.iter().enumerate() {
-            let parties = transcribed(&pipeline, wav, options.channels.as_deref(), threads, &progress).await?;
+            let Some(parties) = legs.next().await.transpose()? else { break };
             progress.suspend(|| print(options.format, n, path, wav, &parties))?;
         }
         progress.finish_and_clear();
