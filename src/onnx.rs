@@ -376,6 +376,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert!(std::ptr::eq(first, weights("asr.x", &file).unwrap()));
     }
+
     /// A field of a protobuf message with contents of its own.
     fn field(number: u8, contents: &[u8]) -> Vec<u8> {
         [&[number << 3 | 2, contents.len() as u8], contents].concat()

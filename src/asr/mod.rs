@@ -157,7 +157,7 @@ pub trait Remote: Send + Sync {
 /// What the same speaker said right before an utterance, and what this transcriber heard.
 #[derive(Debug, Clone, Copy)]
 pub struct Before<'a> {
-    /// Mono, 16 kHz, at one level with the utterance.
+    /// Mono, 16 kHz, full scale ±1, its speech level normalised as the utterance's own is.
     pub samples: &'a [f32],
     /// Never empty.
     pub text: &'a str,

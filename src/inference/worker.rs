@@ -159,7 +159,8 @@ impl Worker<'_> {
     /// Hears a final together with its neighbour, if it has one and there is time, else alone.
     fn hear(&mut self, Job { about, samples, backend, .. }: &Job) -> Result<Transcript, Fault> {
         let Some(Some(transcriber)) = self.transcribers.get_mut(*backend) else { return Err(Fault::Crashed) };
-        let joined_max = transcriber.joined_max();
+        // Where none is ever joined, none need be kept.
+        let joined_max = if self.engines.join_within.is_zero() { 0 } else { transcriber.joined_max() };
         let is_final = about.kind == SegmentKind::Final;
         let neighbour = (is_final && joined_max > 0 && !self.queue.is_pressed())
             .then(|| about.hearing.last.before(about, samples.len(), (*backend, joined_max), self.engines.join_within))

@@ -17,7 +17,7 @@ pub(super) const PAUSE: usize = 3_200;
 pub(super) const SILENCE: f32 = 1e-4;
 
 /// How long `samples` samples last, in ms.
-pub(super) fn ms(samples: usize) -> u64 {
+pub(in crate::asr) fn ms(samples: usize) -> u64 {
     samples as u64 / 16
 }
 

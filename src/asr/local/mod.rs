@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Before, Engine, Local, Transcriber};
 use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript, Word};
 
+pub(super) use self::audio::ms;
+pub(super) use self::band::Band;
 pub(super) use self::choice::likeliest;
 
 mod audio;
+mod band;
 mod choice;
 mod repeat;
 
@@ -117,6 +120,11 @@ pub(super) fn engine<N: Network>(
     };
     let first = Mutex::new(Some(open()?));
     Ok(Engine::Local(Arc::new(Opener { open, first })))
+}
+
+/// A language as [`Network::language`] has it: kept for the life of the process, as an engine is.
+pub(super) fn tag(language: String) -> &'static str {
+    if language == "en" { "en" } else { language.leak() }
 }
 
 struct Opener<N, F> {

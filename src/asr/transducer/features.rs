@@ -11,6 +11,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
+use super::super::local::Band;
+
 /// Bands of a frame.
 pub(super) const BANDS: usize = 80;
 /// Samples from one frame to the next: 10 ms.
@@ -44,19 +46,13 @@ pub(super) struct Features {
     scratch: Vec<Complex<f32>>,
 }
 
-/// The weights of one band, from the frequency `first` on.
-struct Band {
-    first: usize,
-    weights: Vec<f32>,
-}
-
 impl Features {
     pub(super) fn new() -> Self {
         let transform = RealFftPlanner::new().plan_fft_forward(FILLED);
         let hann = |n: usize| 0.5 - 0.5 * (TAU * n as f64 / (SPAN - 1) as f64).cos();
         Self {
             window: (0..SPAN).map(|n| hann(n).powf(WINDOW_POWER) as f32).collect(),
-            bands: (0..BANDS).map(Band::new).collect(),
+            bands: (0..BANDS).map(band).collect(),
             frame: transform.make_input_vec(),
             spectrum: transform.make_output_vec(),
             scratch: transform.make_scratch_vec(),
@@ -81,9 +77,7 @@ impl Features {
                 continue;
             }
             for (band, log) in self.bands.iter().zip(bands) {
-                let power = self.spectrum[band.first..].iter().zip(&band.weights);
-                let power: f32 = power.map(|(value, weight)| value.norm_sqr() * weight).sum();
-                *log = power.max(FLOOR).ln();
+                *log = band.power(&self.spectrum).max(FLOOR).ln();
             }
         }
         all
@@ -110,18 +104,13 @@ impl Features {
     }
 }
 
-impl Band {
-    /// A triangle on the mel scale, from the centre of the band before to that of the band
-    /// after, of height 1.
-    fn new(band: usize) -> Self {
-        let step = (mel(HIGHEST) - mel(LOWEST)) / (BANDS + 1) as f64;
-        let centre = mel(LOWEST) + (band + 1) as f64 * step;
-        let weight = |k: usize| (1.0 - (mel(k as f64 * HZ / FILLED as f64) - centre).abs() / step).max(0.0) as f32;
-        // The highest frequency of all is above the highest band.
-        let frequencies = FILLED / 2;
-        let first = (0..frequencies).find(|&k| weight(k) > 0.0).unwrap_or(frequencies);
-        Self { first, weights: (first..frequencies).map(weight).take_while(|weight| *weight > 0.0).collect() }
-    }
+/// A triangle on the mel scale, from the centre of the band before to that of the band after,
+/// of height 1.
+fn band(n: usize) -> Band {
+    let step = (mel(HIGHEST) - mel(LOWEST)) / (BANDS + 1) as f64;
+    let centre = mel(LOWEST) + (n + 1) as f64 * step;
+    // The highest frequency of all is above the highest band.
+    Band::of(FILLED / 2, |k| (1.0 - (mel(k as f64 * HZ / FILLED as f64) - centre).abs() / step).max(0.0) as f32)
 }
 
 /// O'Shaughnessy's scale, with natural logarithms.

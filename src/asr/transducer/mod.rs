@@ -91,8 +91,7 @@ impl Backend for Transducer {
         let missing = || BuildError::new(NAME, "ONNX Runtime is not here", "fetch it with `sidetone models fetch`");
         let library = models.first().ok_or_else(missing)?.join(onnx::LIBRARY);
         let folder = Folder::of(Path::new(&model), provider)?;
-        // Once for each engine, and an engine lives as long as the process.
-        let language: &'static str = if language == "en" { "en" } else { language.leak() };
+        let language = local::tag(language);
         local::engine(NAME, move || Hearing::open(&library, &folder, running, language))
     }
 }
@@ -138,7 +137,7 @@ impl Network for Hearing {
         // The last chunk is filled up with silence.
         let chunks = (Features::frames(samples.len()) + SILENCE_AFTER).div_ceil(shift);
         let features = self.features.of(samples, (chunks - 1) * shift + chunk);
-        let audio_ms = samples.len() as u64 / 16;
+        let audio_ms = local::ms(samples.len());
         let mut memory = self.encoder.memory()?;
         let mut course = self.search.course()?;
         'utterance: for first in (0..chunks).map(|n| n * shift) {

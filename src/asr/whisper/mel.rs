@@ -7,6 +7,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
+use super::super::local::Band;
+
 /// Samples from one frame to the next: 10 ms.
 const HOP: usize = 160;
 /// Samples that a frame is made of: 25 ms.
@@ -28,12 +30,6 @@ pub(super) struct Mel {
     scratch: Vec<Complex<f32>>,
 }
 
-/// The weights of one band, from the frequency `first` on.
-struct Band {
-    first: usize,
-    weights: Vec<f32>,
-}
-
 impl Mel {
     /// With so many `bands`: 80, or 128 for the large models of the third version.
     pub(super) fn new(bands: usize) -> Self {
@@ -41,7 +37,7 @@ impl Mel {
         let hann = |n: usize| 0.5 - 0.5 * (TAU * n as f64 / SPAN as f64).cos();
         Self {
             window: (0..SPAN).map(|n| hann(n) as f32).collect(),
-            bands: (0..bands).map(|band| Band::new(band, bands)).collect(),
+            bands: (0..bands).map(|n| band(n, bands)).collect(),
             spectrum: transform.make_output_vec(),
             scratch: transform.make_scratch_vec(),
             transform,
@@ -64,9 +60,7 @@ impl Mel {
                 continue;
             }
             for (band, log) in self.bands.iter().zip(all[n..].iter_mut().step_by(frames)) {
-                let power = self.spectrum[band.first..].iter().zip(&band.weights);
-                let power: f32 = power.map(|(value, weight)| value.norm_sqr() * weight).sum();
-                *log = power.max(FLOOR).log10();
+                *log = band.power(&self.spectrum).max(FLOOR).log10();
             }
         }
         let loudest = all.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -75,19 +69,15 @@ impl Mel {
     }
 }
 
-impl Band {
-    /// A triangle, from the centre of the band before to that of the band after, of area 1.
-    fn new(band: usize, bands: usize) -> Self {
-        let corner = |n: usize| hz(n as f64 * mel(HZ / 2.0) / (bands + 1) as f64);
-        let (low, centre, high) = (corner(band), corner(band + 1), corner(band + 2));
-        let weight = |k: usize| {
-            let f = k as f64 * HZ / SPAN as f64;
-            let height = ((f - low) / (centre - low)).min((high - f) / (high - centre)).max(0.0);
-            (height * 2.0 / (high - low)) as f32
-        };
-        let first = (0..FREQUENCIES).find(|&k| weight(k) > 0.0).unwrap_or(FREQUENCIES);
-        Self { first, weights: (first..FREQUENCIES).map(weight).take_while(|weight| *weight > 0.0).collect() }
-    }
+/// A triangle, from the centre of the band before to that of the band after, of area 1.
+fn band(n: usize, bands: usize) -> Band {
+    let corner = |n: usize| hz(n as f64 * mel(HZ / 2.0) / (bands + 1) as f64);
+    let (low, centre, high) = (corner(n), corner(n + 1), corner(n + 2));
+    Band::of(FREQUENCIES, |k| {
+        let f = k as f64 * HZ / SPAN as f64;
+        let height = ((f - low) / (centre - low)).min((high - f) / (high - centre)).max(0.0);
+        (height * 2.0 / (high - low)) as f32
+    })
 }
 
 /// Slaney's scale: straight to 1 kHz, logarithmic above.

@@ -104,8 +104,7 @@ impl Backend for Whisper {
         };
         let library = runtime.join(onnx::LIBRARY);
         let vocabulary = Arc::new(vocabulary(&folder)?);
-        // Once for each engine, and an engine lives as long as the process.
-        let language: &'static str = if language == "en" { "en" } else { language.leak() };
+        let language = local::tag(language);
         let script = Arc::new(script(&folder, &vocabulary, language)?);
         local::engine(NAME, move || {
             let runtime = onnx::runtime(NAME, &library)?;
