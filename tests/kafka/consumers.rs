@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -18,6 +18,21 @@ fn play(broker: &Broker, folder: &Path, topic: &str) -> Vec<Value> {
     let played = demo(folder, &["--speed", "16", "--kafka", &broker.bootstrap], &settings).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     lines(&played.stdout)
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ids(records: &[Record]) -> HashSet<String> {
+    records.iter().map(|record| record.header("ce_id").to_owned()).collect()
 }
 
 /// Writes records again as they are, but those that `keep` does not want.
@@ -53,7 +68,7 @@ struct Topics {
 fn prepare(broker: &Broker, folder: &Path, name: &str) -> Topics {
     let (twice, holed) = (topic(&format!("{name}-twice")), topic(&format!("{name}-holed")));
     let printed = play(broker, folder, &twice);
-    let records = broker.records(&twice, |records| records.len() >= printed.len());
+    let records = broker.call(&twice, &printed);
     copy(broker, &records, &twice, |_| true);
     let config = ["--kafka", &broker.bootstrap];
     let init = sidetone(folder, &[&["kafka", "init"], &config[..]].concat())
@@ -66,8 +81,7 @@ fn prepare(broker: &Broker, folder: &Path, name: &str) -> Topics {
     copy(broker, &records, &holed, |record| !is_hole(record));
     let left = records.iter().filter(|record| !is_hole(record)).count();
     assert!(left < records.len());
-    let ids = printed.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
-    Topics { twice, holed, ids, left }
+    Topics { twice, holed, ids: ids(&records), left }
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
@@ -132,29 +146,33 @@ fn a_group_shares_and_goes_on_where_it_left_off() {
     let Some(broker) = Broker::shared("a_group_shares_and_goes_on_where_it_left_off") else { return };
     let folder = tempfile::tempdir().unwrap();
     let topic = topic("group");
-    let first = play(&broker, folder.path(), &topic).len();
     let read = |enough: usize| {
         let out = tempfile::NamedTempFile::new().unwrap();
         let arguments = ["tail", "--json", "--group", "tests", "--from", "beginning", "--kafka", &broker.bootstrap];
-        let mut tail = sidetone(folder.path(), &arguments)
-            .env("SIDETONE_SINK__KAFKA__TOPIC", &topic)
-            .stdout(out.reopen().unwrap())
-            .spawn()
-            .unwrap();
+        let mut tail = sidetone(folder.path(), &arguments);
+        let tail = tail.env("SIDETONE_SINK__KAFKA__TOPIC", &topic).stdout(out.reopen().unwrap());
+        let mut tail = Running(tail.spawn().unwrap());
         let until = std::time::Instant::now() + PATIENCE;
         while std::fs::read_to_string(out.path()).unwrap().lines().count() < enough {
             assert!(std::time::Instant::now() < until, "the group did not get its events");
             std::thread::yield_now();
         }
-        assert!(Command::new("kill").args(["-INT", &tail.id().to_string()]).status().unwrap().success());
-        assert!(tail.wait().unwrap().success());
-        lines(&std::fs::read(out.path()).unwrap())
+        assert!(Command::new("kill").args(["-INT", &tail.0.id().to_string()]).status().unwrap().success());
+        assert!(tail.0.wait().unwrap().success());
+        let events = lines(&std::fs::read(out.path()).unwrap());
+        let ids: HashSet<_> = events.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids.len(), events.len(), "some came twice");
+        ids
     };
-    assert_eq!(read(first).len(), first);
-    let second: HashSet<_> =
-        play(&broker, folder.path(), &topic).into_iter().map(|event| event["id"].to_string()).collect();
-    let rest: HashSet<_> = read(second.len()).into_iter().map(|event| event["id"].to_string()).collect();
-    assert_eq!(rest, second, "it began again, or missed some");
+    let mut printed = Vec::new();
+    let mut ids_after_a_call = || {
+        printed.extend(play(&broker, folder.path(), &topic));
+        ids(&broker.call(&topic, &printed))
+    };
+    let first = ids_after_a_call();
+    assert_eq!(read(first.len()), first);
+    let second = &ids_after_a_call() - &first;
+    assert_eq!(read(second.len()), second, "it began again, or missed some");
 }
 
 fn example(name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rdkafka::config::ClientConfig;
 
-use super::support::{Broker, assert_complete, demo, finals, is_over, lines, script, skip, topic};
+use super::support::{Broker, Record, assert_complete, demo, finals, is_durable, is_over, lines, script, skip, topic};
 
 #[test]
 fn a_call_arrives_whole_in_order_and_on_one_partition() {
@@ -16,12 +16,9 @@ fn a_call_arrives_whole_in_order_and_on_one_partition() {
     let played = demo(folder.path(), &["--speed", "16", "--kafka", &broker.bootstrap], &settings).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);
-    let records = broker.records(&topic, |records| records.len() >= printed.len());
+    let records = broker.call(&topic, &printed);
 
-    let ids = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect::<HashSet<_>>();
-    let at_broker = ids(records.iter().map(|record| record.header("ce_id")).collect());
-    let on_stdout = ids(printed.iter().map(|event| event["id"].as_str().unwrap()).collect());
-    assert_eq!(at_broker, on_stdout);
+    assert!(!records.iter().all(Record::is_durable), "partial results come too");
     assert_eq!(records.iter().map(|record| record.partition).collect::<HashSet<_>>().len(), 1);
     assert_complete(&records);
     for record in &records {
@@ -72,9 +69,9 @@ fn a_missing_topic_is_named_and_its_events_wait_for_it() {
     let played = playing.wait_with_output().unwrap();
     assert!(played.status.success());
     let printed = lines(&played.stdout);
-    let durable = printed.iter().filter(|event| event.get("sub").is_none()).count();
+    let durable = printed.iter().filter(|event| is_durable(event)).count();
     let records = broker.records(&topic, is_over);
-    assert_eq!(records.iter().filter(|record| !record.headers.contains_key("ce_sub")).count(), durable);
+    assert_eq!(records.iter().filter(|record| record.is_durable()).count(), durable);
     assert_complete(&records);
 }
 
@@ -97,12 +94,7 @@ fn a_broker_killed_and_restarted_in_a_call_costs_no_event() {
     let played = playing.wait_with_output().unwrap();
     assert!(played.status.success());
     let printed = lines(&played.stdout);
-    let records = broker.records(&topic, is_over);
-    assert_complete(&records);
-    let at_broker: HashSet<_> = records.iter().map(|record| record.header("ce_id").to_owned()).collect();
-    for event in printed.iter().filter(|event| event.get("sub").is_none()) {
-        assert!(at_broker.contains(event["id"].as_str().unwrap()), "{} is missing", event["id"]);
-    }
+    assert_complete(&broker.call(&topic, &printed));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::support::{Broker, PATIENCE, Record, assert_complete, demo, lines, script, sidetone, topic};
+use super::support::{Broker, PATIENCE, assert_complete, demo, lines, script, sidetone, topic};
 
 const ADMIN: &str = "alice";
 const STRANGER: &str = "mallory";
@@ -104,8 +104,7 @@ fn calls_arrive_over_tls_and_sasl_and_check_tells_each_mistake_apart() {
         let arguments = ["--config", config.to_str().unwrap(), "--speed", "16"];
         let played = demo(secure.folder.path(), &arguments, &[]).output().unwrap();
         assert!(played.status.success(), "{name}: {}", String::from_utf8_lossy(&played.stderr));
-        let printed = lines(&played.stdout).len();
-        assert_complete(&secure.broker.records(&topic, |records| records.len() >= printed));
+        assert_complete(&secure.broker.call(&topic, &lines(&played.stdout)));
     }
 
     let scram = |password| sasl("sasl_ssl", "SCRAM-SHA-512", ADMIN, password).to_vec();
@@ -191,10 +190,5 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
     acl("Write", &topic);
     let played = playing.wait_with_output().unwrap();
     assert!(played.status.success(), "{}", std::fs::read_to_string(said.path()).unwrap());
-    let printed = lines(&played.stdout);
-    let durable = printed.iter().filter(|event| event.get("sub").is_none()).count();
-    let arrived = |records: &[Record]| records.iter().filter(|record| record.is_durable()).count();
-    let records = secure.broker.records(&topic, |records| arrived(records) >= durable);
-    assert_eq!(arrived(&records), durable);
-    assert_complete(&records);
+    assert_complete(&secure.broker.call(&topic, &lines(&played.stdout)));
 }

@@ -63,8 +63,26 @@ impl Broker {
     }
 
     /// Every record of a topic from its beginning, until `enough` says so.
-    pub(crate) fn records(&self, topic: &str, enough: impl Fn(&[Record]) -> bool) -> Vec<Record> {
+    pub(crate) fn records(&self, topic: &str, enough: impl FnMut(&[Record]) -> bool) -> Vec<Record> {
         records(&self.bootstrap, topic, enough)
+    }
+
+    /// The records of a call that is over and printed `printed`: every durable event, and of the
+    /// others those that were not shed, as they may be where a broker is slow.
+    pub(crate) fn call(&self, topic: &str, printed: &[Value]) -> Vec<Record> {
+        let id = |event: &Value| event["id"].as_str().unwrap().to_owned();
+        let all: HashSet<_> = printed.iter().map(id).collect();
+        let mut durable: HashSet<_> = printed.iter().filter(|event| is_durable(event)).map(id).collect();
+        assert!(!durable.is_empty());
+        let mut looked_at = 0;
+        let records = self.records(topic, |records| {
+            records[looked_at..].iter().for_each(|record| _ = durable.remove(record.header("ce_id")));
+            looked_at = records.len();
+            durable.is_empty()
+        });
+        let strange = records.iter().map(|record| record.header("ce_id")).find(|id| !all.contains(*id));
+        assert_eq!(strange, None, "not printed");
+        records
     }
 }
 
@@ -93,7 +111,7 @@ pub(crate) fn printed(output: &Output) -> HashMap<String, String> {
 }
 
 /// Every record of a topic from its beginning, until `enough` says so.
-pub(crate) fn records(bootstrap: &str, topic: &str, enough: impl Fn(&[Record]) -> bool) -> Vec<Record> {
+pub(crate) fn records(bootstrap: &str, topic: &str, mut enough: impl FnMut(&[Record]) -> bool) -> Vec<Record> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "unused")
@@ -212,6 +230,11 @@ pub(crate) fn lines(output: &[u8]) -> Vec<Value> {
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect()
+}
+
+/// Whether an event that was printed is one that is never shed.
+pub(crate) fn is_durable(event: &Value) -> bool {
+    event.get("sub").is_none()
 }
 
 /// What was heard, by the events' ids. Never none.

@@ -209,10 +209,14 @@ impl Loading {
         let mut command = sidetone();
         command.args(["load", "--json", "--duration", "1h", "--legs", &legs.to_string(), "--url", &url]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let loading = Self(command.spawn().unwrap());
+        let mut loading = Self(command.spawn().unwrap());
         let line = format!("sidetone_legs {legs}\n");
-        until("the legs to be there", || async {
-            support::process::get(gateway, "/metrics").await.1.contains(&line).then_some(())
+        until("the legs to be there", || {
+            if let Some(status) = loading.0.try_wait().unwrap() {
+                let complained = loading.0.stderr.take().map(std::io::read_to_string);
+                panic!("the load ended before its legs were there, {status}: {complained:?}");
+            }
+            async { support::process::get(gateway, "/metrics").await.1.contains(&line).then_some(()) }
         })
         .await;
         loading
