@@ -31,7 +31,7 @@ use self::support::{DTMF, hello, until};
 mod support;
 
 /// Longest wait for anything a broker has to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Between two keys of one leg.
 const KEY_EVERY: Duration = Duration::from_millis(20);

@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 
 /// Longest wait for anything a broker has to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A broker of our own, stopped when the test is over, however it ends.
 pub(crate) struct Broker {

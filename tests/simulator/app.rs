@@ -20,7 +20,7 @@ use sidetone::types::Rate;
 use tokio::sync::watch;
 
 /// Longest wait for anything. Only a test that fails waits this long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 /// Times faster than real time.
 pub const SPEED: f64 = 20.0;
 /// Longest body of a webhook.

@@ -15,7 +15,7 @@ use sidetone::simulator::player;
 use sidetone::types::Rate;
 
 /// Longest wait for anything. Only a test that fails waits this long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Between two looks at what can only be polled.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
