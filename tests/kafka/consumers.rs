@@ -15,7 +15,7 @@ use super::support::{Broker, PATIENCE, Record, demo, lines, sidetone, skip, topi
 /// A call on a topic; what it printed.
 fn play(broker: &Broker, folder: &Path, topic: &str) -> Vec<Value> {
     let settings = [("SIDETONE_SINK__KAFKA__TOPIC", topic), ("SIDETONE_SINK__KAFKA__PARTITIONS", "1")];
-    let played = demo(folder, &["--speed", "16", "--kafka", &broker.bootstrap], &settings).output().unwrap();
+    let played = demo(folder, &["--speed", "8", "--kafka", &broker.bootstrap], &settings).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     lines(&played.stdout)
 }

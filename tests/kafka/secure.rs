@@ -101,7 +101,7 @@ fn calls_arrive_over_tls_and_sasl_and_check_tells_each_mistake_apart() {
     ] {
         let topic = topic(name);
         let config = secure.config(port, &topic, &properties);
-        let arguments = ["--config", config.to_str().unwrap(), "--speed", "16"];
+        let arguments = ["--config", config.to_str().unwrap(), "--speed", "8"];
         let played = demo(secure.folder.path(), &arguments, &[]).output().unwrap();
         assert!(played.status.success(), "{name}: {}", String::from_utf8_lossy(&played.stderr));
         assert_complete(&secure.broker.call(&topic, &lines(&played.stdout)));
@@ -165,7 +165,7 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
         ("sasl.password", PASSWORD),
     ];
     let config = secure.config("KAFKA_SASL_SSL", &topic, &properties);
-    let arguments = ["--config", config.to_str().unwrap(), "--speed", "16"];
+    let arguments = ["--config", config.to_str().unwrap(), "--speed", "8"];
     let said = tempfile::NamedTempFile::new().unwrap();
     let playing = demo(secure.folder.path(), &arguments, &[("SIDETONE_SERVER__DRAIN_TIMEOUT_MS", "180000")])
         .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use crate::types::{BuildError, Fault, Private, SegmentKind, Transcript, Word};
 
 pub(super) use self::audio::ms;
 pub(super) use self::band::Band;
-pub(super) use self::choice::likeliest;
+pub(super) use self::choice::{likeliest, likeliest_few};
 
 mod audio;
 mod band;
@@ -17,7 +17,7 @@ mod choice;
 mod repeat;
 
 /// What was heard in one stretch of audio.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
     /// Tokens, without begin and end.
     pub(super) tokens: Vec<u32>,
@@ -44,6 +44,11 @@ impl Heard {
         self.tokens.push(token);
         self.looped = repeat::ends_in_loop(&self.tokens);
         !self.looped
+    }
+
+    /// The log-probability of a token, on average; not a number where there is none.
+    pub(super) fn mean(&self) -> f32 {
+        self.log_prob / self.scored as f32
     }
 }
 
@@ -223,7 +228,7 @@ fn failed(error: ort::Error) -> Fault {
 
 fn transcript(text: String, heard: &Heard, language: &'static str) -> Transcript {
     let text = choice::worded(text);
-    let confidence = (!text.is_empty()).then(|| (heard.log_prob / heard.scored as f32).exp());
+    let confidence = (!text.is_empty()).then(|| heard.mean().exp());
     let words = if text.is_empty() { Vec::new() } else { heard.words.clone() };
     Transcript { text: Private(text), words, confidence, language }
 }

@@ -1,4 +1,4 @@
-//! Greedy decoding with the two networks.
+//! Decoding with the two networks.
 //!
 //! Must never panic, whatever the audio and whatever the networks answer, and must never
 //! decode longer than its bound.
@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use ort::memory::Allocator;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, Tensor, TensorRef};
+use ort::value::{DynValue, Shape, Tensor, TensorRef};
 
-use super::super::local::{Heard, likeliest};
+use super::super::local::{Heard, likeliest_few};
+use super::beam::Beam;
 use super::mel::Mel;
 use super::network::Size;
 
@@ -63,6 +64,8 @@ enum Input {
 /// One thread's own pair of networks.
 pub(super) struct Decoder {
     size: Size,
+    /// Texts that go on side by side.
+    beam: usize,
     script: Arc<Script>,
     mel: Mel,
     encoder: Session,
@@ -74,7 +77,13 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(size: Size, script: Arc<Script>, encoder: Session, decoder: Session) -> ort::Result<Self> {
+    pub(super) fn new(
+        size: Size,
+        beam: usize,
+        script: Arc<Script>,
+        encoder: Session,
+        decoder: Session,
+    ) -> ort::Result<Self> {
         let audio: Vec<_> = encoder.outputs().iter().map(|output| output.name().to_owned()).collect();
         let caches: Vec<_> =
             decoder.outputs().iter().filter_map(|output| output.name().strip_prefix("present.")).collect();
@@ -93,7 +102,7 @@ impl Decoder {
         let inputs = inputs.collect::<Option<_>>().ok_or_else(|| ort::Error::new("the networks do not fit"))?;
         let empty = [1, size.heads as i64, 0, (size.figures / size.heads) as i64];
         let no_past = Tensor::<f32>::new(&Allocator::default(), empty)?.into_dyn();
-        Ok(Self { size, script, mel: Mel::new(size.bands), encoder, decoder, inputs, outputs, no_past })
+        Ok(Self { size, beam, script, mel: Mel::new(size.bands), encoder, decoder, inputs, outputs, no_past })
     }
 
     /// Decodes `samples`: 16 kHz, finite, at most 30 s of them.
@@ -129,65 +138,115 @@ impl Decoder {
         let mel = TensorRef::from_array_view(([1, self.size.bands, frames], &mel[..]))?;
         let audio: Vec<_> = self.encoder.run(ort::inputs![mel])?.into_iter().map(|(_, value)| value).collect();
 
-        let Script { prompt, end, no_speech, never, never_first, .. } = &*self.script;
+        let script = Arc::clone(&self.script);
         let most = (samples.len() as f32 / 16_000.0 * TOKENS_PER_SECOND) as usize + TOKENS_MIN;
-        let most = most.min(self.size.tokens_max / 2);
-        let mut heard = Heard::default();
-        let mut cache: Vec<Option<DynValue>> = Vec::new();
-        cache.resize_with(self.outputs.len(), || None);
-        let prompt = [prompt, said].concat();
-        let (mut next, mut rest) = prompt.split_at(prompt.len().min(1));
-        let (mut place, mut silent) = (0, false);
-        let mut token;
+        let mut beam = Beam::new(self.beam, script.end, most.min(self.size.tokens_max / 2));
+        let prompt = [&script.prompt, said].concat();
+        let (first, rest) = prompt.split_at(prompt.len().min(1));
+        let mut past = Past { values: self.outputs.iter().map(|_| None).collect(), tokens: 0 };
+        let logits = self.pass(&audio, &mut past, first, 1)?;
+        // After the first token of the prompt it tells whether it hears speech at all.
+        let logits = logits.try_extract_tensor::<f32>()?.1;
+        let silent = script.no_speech.is_some_and(|token| probability(logits, token) > NO_SPEECH);
+        let mut logits = self.pass(&audio, &mut past, rest, 1)?;
+        let mut begins = said.is_empty();
         loop {
-            let vectors = vectors(&self.script, self.size.figures, next, place);
-            place += next.len();
-            let tokens = TensorRef::from_array_view(([1, next.len(), self.size.figures], &vectors[..]))?;
-            let inputs: Vec<SessionInputValue<'_>> = self
-                .inputs
-                .iter()
-                .map(|input| match input {
-                    Input::Tokens => (&*tokens).into(),
-                    Input::Audio(at) => (&audio[*at]).into(),
-                    Input::Past(at) => cache[*at].as_ref().unwrap_or(&self.no_past).into(),
-                })
-                .collect();
-            let values = self.decoder.run(&inputs[..])?;
-            drop(inputs);
-            let mut logits = None;
-            for (output, (_, value)) in self.outputs.iter().zip(values) {
-                match output {
-                    Some(at) => cache[*at] = Some(value),
-                    None => logits = Some(value),
-                }
+            let next = beam.step(&script.likely(logits, begins, beam.choices())?);
+            if next.is_empty() {
+                break;
             }
-            let Some(mut logits) = logits else { return Err(ort::Error::new("the decoder gives no logits")) };
-            let logits = logits.try_extract_tensor_mut::<f32>()?.1;
-            if !rest.is_empty() {
-                // After the first token of the prompt it tells whether it hears speech at all.
-                silent = no_speech.is_some_and(|token| probability(logits, token) > NO_SPEECH);
-                (next, rest) = (rest, &[]);
-                continue;
+            let (parents, tokens): (Vec<_>, Vec<_>) = next.into_iter().unzip();
+            past.keep(&parents)?;
+            logits = self.pass(&audio, &mut past, &tokens, parents.len())?;
+            begins = false;
+        }
+        let heard = beam.answer();
+        Ok(if silent && heard.mean() < UNSURE { Heard::default() } else { heard })
+    }
+
+    /// Runs the decoder on the next `tokens` of so many `texts`, as many for each, one text's after
+    /// another's. The logits after the last of each.
+    fn pass(&mut self, audio: &[DynValue], past: &mut Past, tokens: &[u32], texts: usize) -> ort::Result<DynValue> {
+        let each = tokens.len() / texts;
+        let vectors: Vec<f32> = tokens
+            .chunks(each.max(1))
+            .flat_map(|text| vectors(&self.script, self.size.figures, text, past.tokens))
+            .collect();
+        past.tokens += each;
+        let tokens = TensorRef::from_array_view(([texts, each, self.size.figures], &vectors[..]))?;
+        let inputs: Vec<SessionInputValue<'_>> = self
+            .inputs
+            .iter()
+            .map(|input| match input {
+                Input::Tokens => (&*tokens).into(),
+                Input::Audio(at) => (&audio[*at]).into(),
+                Input::Past(at) => past.values[*at].as_ref().unwrap_or(&self.no_past).into(),
+            })
+            .collect();
+        let values = self.decoder.run(&inputs[..])?;
+        drop(inputs);
+        let mut logits = None;
+        for (output, (_, value)) in self.outputs.iter().zip(values) {
+            match output {
+                Some(at) => past.values[*at] = Some(value),
+                None => logits = Some(value),
             }
-            let Some(logits) = logits.get_mut(..=*end as usize) else {
+        }
+        logits.ok_or_else(|| ort::Error::new("the decoder gives no logits"))
+    }
+}
+
+/// What the decoder keeps of the texts so far.
+struct Past {
+    /// By their number in the cache: shape [texts, heads, tokens, width].
+    values: Vec<Option<DynValue>>,
+    /// Tokens in each text.
+    tokens: usize,
+}
+
+impl Past {
+    /// Goes on with these of the texts, each as often as it is named.
+    fn keep(&mut self, texts: &[usize]) -> ort::Result<()> {
+        for value in self.values.iter_mut().flatten() {
+            let (shape, figures) = value.try_extract_tensor::<f32>()?;
+            let [had, rest @ ..] = &shape[..] else { return Err(ort::Error::new("the decoder's past has no shape")) };
+            if texts.iter().copied().eq(0..*had as usize) {
+                return Ok(());
+            }
+            let kept = [&[texts.len() as i64], rest].concat();
+            let mut kept = Tensor::<f32>::new(&Allocator::default(), Shape::from(kept))?;
+            let each = figures.len() / (*had as usize).max(1);
+            for (place, text) in kept.extract_tensor_mut().1.chunks_exact_mut(each.max(1)).zip(texts) {
+                place.copy_from_slice(&figures[text * each..(text + 1) * each]);
+            }
+            *value = kept.into_dyn();
+        }
+        Ok(())
+    }
+}
+
+impl Script {
+    /// The `few` likeliest tokens after each text; `begins` if they would be the first.
+    fn likely(&self, mut logits: DynValue, begins: bool, few: usize) -> ort::Result<Vec<Vec<(u32, f32)>>> {
+        let (shape, figures) = logits.try_extract_tensor_mut::<f32>()?;
+        let tokens = shape.last().map_or(0, |tokens| *tokens as usize);
+        let texts = figures.chunks_exact_mut(tokens.max(1)).map(|logits| {
+            let Some(logits) = logits.get_mut(..=self.end as usize) else {
                 return Err(ort::Error::new("the decoder knows too few tokens"));
             };
-            let first = never_first.iter().filter(|_| said.is_empty() && heard.tokens.is_empty());
-            for token in never.iter().chain(first) {
+            let never = self.never.iter().chain(self.never_first.iter().filter(|_| begins));
+            for token in never {
                 if let Some(logit) = logits.get_mut(*token as usize) {
                     *logit = f32::NEG_INFINITY;
                 }
             }
-            let Some(best) = likeliest(logits) else {
+            let likely = likeliest_few(logits, few);
+            if likely.is_empty() {
                 return Err(ort::Error::new("the decoder's figures are not numbers"));
-            };
-            if !heard.takes(best, *end) || heard.tokens.len() >= most {
-                let unsure = heard.log_prob / (heard.scored as f32) < UNSURE;
-                return Ok(if silent && unsure { Heard::default() } else { heard });
             }
-            token = [best.0];
-            next = &token;
-        }
+            Ok(likely)
+        });
+        texts.collect()
     }
 }
 

@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! encoder   mel [1, bands, frames]                  → cross.<layer>.k, .v [1, heads, frames/2, width]
-//! decoder   tokens' vectors [1, n, figures], cross,
-//!           past.<layer>.k, .v [1, heads, past, width] → logits of the last token, present.<layer>.k, .v
+//! decoder   tokens' vectors [texts, n, figures], cross,
+//!           past.<layer>.k, .v [texts, heads, past, width] → logits of each last token, present.<layer>.k, .v
 //! ```
+//!
+//! All the texts of one run of the decoder are of the same audio.
 
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::memory::Allocator;
@@ -133,7 +135,7 @@ pub(super) fn encoder(weights: &Weights, size: Size, precision: Precision, optio
             let name = format!("cross.{layer}.{which}");
             let perm = [ints("perm", &[0, 2, 1, 3])?];
             plan.node_to("Transpose", ONNX_DOMAIN, &[&y], &[&name], perm)?;
-            outputs.push(plan.cache(&name));
+            outputs.push(plan.cache(1, &name));
         }
     }
     let mel = floats("mel", &[1, size.bands as i64, -1]);
@@ -144,8 +146,10 @@ pub(super) fn encoder(weights: &Weights, size: Size, precision: Precision, optio
 pub(super) fn decoder(weights: &Weights, size: Size, precision: Precision, options: &SessionBuilder) -> Laid<Session> {
     let mut plan = Plan::new(weights, size, precision)?;
     let figures = size.figures as i64;
-    let mut inputs = vec![floats("tokens", &[1, -1, figures])];
-    let mut outputs = vec![floats("logits", &[1, 1, -1])];
+    let mut inputs = vec![floats("tokens", &[-1, -1, figures])];
+    let mut outputs = vec![floats("logits", &[-1, 1, -1])];
+    let as_one_text = plan.constant(&[3], &[1, -1, figures])?;
+    let as_texts = plan.node("Shape", ONNX_DOMAIN, &["tokens"], [])?;
     let mut x = "tokens".to_owned();
     for layer in 0..size.decoder_layers {
         let place = format!("decoder/layer_{layer}");
@@ -164,15 +168,18 @@ pub(super) fn decoder(weights: &Weights, size: Size, precision: Precision, optio
         x = plan.node("Add", ONNX_DOMAIN, &[&x, &y], [])?;
 
         let y = plan.norm(&x, &format!("{place}/attention/layer_norm"))?;
+        // What was heard is there once, for all texts: to it they are one.
+        let y = plan.node("Reshape", ONNX_DOMAIN, &[&y, &as_one_text], [])?;
         let [q] = plan.linear(&y, &format!("{place}/attention/linear_0"))?;
         let across = [q.as_str(), &named("cross", "k"), &named("cross", "v")];
         let y = plan.node("MultiHeadAttention", MICROSOFT, &across, [plan.heads()?])?;
         let [y] = plan.linear(&y, &format!("{place}/attention/linear_2"))?;
+        let y = plan.node("Reshape", ONNX_DOMAIN, &[&y, &as_texts], [])?;
         x = plan.node("Add", ONNX_DOMAIN, &[&x, &y], [])?;
         x = plan.feed_forward(&x, &format!("{place}/ffn"))?;
         for which in ["k", "v"] {
-            inputs.extend([plan.cache(&named("past", which)), plan.cache(&named("cross", which))]);
-            outputs.push(plan.cache(&named("present", which)));
+            inputs.extend([plan.cache(-1, &named("past", which)), plan.cache(1, &named("cross", which))]);
+            outputs.push(plan.cache(-1, &named("present", which)));
         }
     }
     let last = plan.constant(&[1], &[-1_i64])?;
@@ -310,8 +317,8 @@ impl<'a> Plan<'a> {
         int("num_heads", self.size.heads as i64)
     }
 
-    fn cache(&self, name: &str) -> Outlet {
-        floats(name, &[1, self.size.heads as i64, -1, (self.size.figures / self.size.heads) as i64])
+    fn cache(&self, texts: i64, name: &str) -> Outlet {
+        floats(name, &[texts, self.size.heads as i64, -1, (self.size.figures / self.size.heads) as i64])
     }
 
     fn session(mut self, inputs: Vec<Outlet>, outputs: Vec<Outlet>, options: &SessionBuilder) -> Laid<Session> {
