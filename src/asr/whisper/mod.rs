@@ -246,3 +246,17 @@ impl Network for Session {
         self.language
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beam_out_of_bounds_is_named() {
+        for beam in [0, BEAM_MAX + 1] {
+            let table = toml::from_str(&format!("beam = {beam}")).unwrap();
+            let said = Whisper.build(&table, &[]).err().unwrap().to_string();
+            assert!(said.contains(&format!("beam = {beam}")) && said.contains("1 to 8"), "{said}");
+        }
+    }
+}
