@@ -217,7 +217,10 @@ impl Past {
             let mut kept = Tensor::<f32>::new(&Allocator::default(), Shape::from(kept))?;
             let each = figures.len() / (*had as usize).max(1);
             for (place, text) in kept.extract_tensor_mut().1.chunks_exact_mut(each.max(1)).zip(texts) {
-                place.copy_from_slice(&figures[text * each..(text + 1) * each]);
+                let Some(figures) = figures.get(text * each..(text + 1) * each) else {
+                    return Err(ort::Error::new("the decoder's past has fewer texts than it was given"));
+                };
+                place.copy_from_slice(figures);
             }
             *value = kept.into_dyn();
         }
