@@ -7,6 +7,10 @@
 
 use super::super::local::Heard;
 
+/// A text this much less likely than the best is followed no further: twenty times. Where all is
+/// clear one text goes on alone, at a greedy decoder's cost.
+const FAR_BEHIND: f32 = 3.0;
+
 /// The texts under way. Pure: knows figures and no network.
 pub(super) struct Beam {
     width: usize,
@@ -46,8 +50,9 @@ impl Beam {
         }
         ways.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
         let (mut live, mut next) = (Vec::new(), Vec::new());
-        for (_, parent, token) in ways {
-            if live.len() == self.width {
+        let least = ways.first().map_or(0.0, |(log_prob, ..)| log_prob - FAR_BEHIND);
+        for (log_prob, parent, token) in ways {
+            if live.len() == self.width || log_prob < least {
                 break;
             }
             let mut text = self.live[parent].clone();
@@ -133,6 +138,14 @@ mod tests {
         assert_eq!(heard.tokens, [2, 6]);
         assert_eq!(heard.scored, 3, "the end counts");
         assert!((heard.log_prob - (0.4_f32 * 0.9 * 0.9).ln()).abs() < 1e-5, "{}", heard.log_prob);
+    }
+
+    #[test]
+    fn a_text_far_behind_is_given_up() {
+        let mut beam = Beam::new(3, END, 9);
+        assert_eq!(beam.step(&[vec![(1, -0.1), (2, -3.0), (3, -3.2)]]), [(0, 1), (0, 2)]);
+        assert_eq!(beam.step(&[vec![(4, -0.1), (5, -4.0)], vec![(6, -0.1), (7, -4.0)]]), [(0, 4), (1, 6)]);
+        assert_eq!(beam.step(&[vec![(8, 0.0)], vec![(9, -0.2)]]), [(0, 8)]);
     }
 
     #[test]
