@@ -167,7 +167,7 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
     let config = secure.config("KAFKA_SASL_SSL", &topic, &properties);
     let arguments = ["--config", config.to_str().unwrap(), "--speed", "8"];
     let said = tempfile::NamedTempFile::new().unwrap();
-    let playing = demo(secure.folder.path(), &arguments, &[("SIDETONE_SERVER__DRAIN_TIMEOUT_MS", "180000")])
+    let playing = demo(secure.folder.path(), &arguments, &[])
         .stdout(Stdio::piped())
         .stderr(said.reopen().unwrap())
         .spawn()

@@ -221,8 +221,8 @@ pub(crate) fn sidetone(folder: &Path, arguments: &[&str]) -> Command {
 /// however long that takes: what it left in its spool would be looked for in vain.
 pub(crate) fn demo(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = sidetone(folder, &["demo", "--json"]);
-    command.args(arguments).envs(settings.iter().copied());
     command.env("SIDETONE_SERVER__DRAIN_TIMEOUT_MS", PATIENCE.as_millis().to_string());
+    command.args(arguments).envs(settings.iter().copied());
     command
 }
 

@@ -15,6 +15,7 @@ mod audio;
 mod band;
 mod choice;
 mod repeat;
+pub(super) mod rows;
 
 /// What was heard in one stretch of audio.
 #[derive(Debug, Clone, Default)]

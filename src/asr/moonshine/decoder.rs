@@ -9,8 +9,7 @@ use ort::memory::Allocator;
 use ort::session::{InMemorySession, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorRef};
 
-use super::super::local::{Heard, likeliest};
-use super::rows;
+use super::super::local::{Heard, likeliest, rows};
 use crate::onnx::{self, Running};
 use crate::types::BuildError;
 

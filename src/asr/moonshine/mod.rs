@@ -18,7 +18,6 @@ use decoder::{Decoder, VOCABULARY};
 use tokenizer::Tokenizer;
 
 mod decoder;
-mod rows;
 mod tokenizer;
 
 const NAME: &str = "asr.moonshine";

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ort::memory::Allocator;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, Shape, Tensor, TensorRef};
+use ort::value::{DynValue, Tensor, TensorRef};
 
-use super::super::local::{Heard, likeliest_few};
+use super::super::local::{Heard, likeliest_few, rows};
 use super::beam::Beam;
 use super::mel::Mel;
 use super::network::Size;
@@ -149,15 +149,18 @@ impl Decoder {
         let logits = logits.try_extract_tensor::<f32>()?.1;
         let silent = script.no_speech.is_some_and(|token| probability(logits, token) > NO_SPEECH);
         let mut logits = self.pass(&audio, &mut past, rest, 1)?;
-        let mut begins = said.is_empty();
+        let (mut texts, mut begins) = (1, said.is_empty());
         loop {
             let next = beam.step(&script.likely(logits, begins, beam.choices())?);
             if next.is_empty() {
                 break;
             }
             let (parents, tokens): (Vec<_>, Vec<_>) = next.into_iter().unzip();
-            past.keep(&parents)?;
-            logits = self.pass(&audio, &mut past, &tokens, parents.len())?;
+            if !parents.iter().copied().eq(0..texts) {
+                past.keep(&parents)?;
+            }
+            texts = parents.len();
+            logits = self.pass(&audio, &mut past, &tokens, texts)?;
             begins = false;
         }
         let heard = beam.answer();
@@ -208,21 +211,7 @@ impl Past {
     /// Goes on with these of the texts, each as often as it is named.
     fn keep(&mut self, texts: &[usize]) -> ort::Result<()> {
         for value in self.values.iter_mut().flatten() {
-            let (shape, figures) = value.try_extract_tensor::<f32>()?;
-            let [had, rest @ ..] = &shape[..] else { return Err(ort::Error::new("the decoder's past has no shape")) };
-            if texts.iter().copied().eq(0..*had as usize) {
-                return Ok(());
-            }
-            let kept = [&[texts.len() as i64], rest].concat();
-            let mut kept = Tensor::<f32>::new(&Allocator::default(), Shape::from(kept))?;
-            let each = figures.len() / (*had as usize).max(1);
-            for (place, text) in kept.extract_tensor_mut().1.chunks_exact_mut(each.max(1)).zip(texts) {
-                let Some(figures) = figures.get(text * each..(text + 1) * each) else {
-                    return Err(ort::Error::new("the decoder's past has fewer texts than it was given"));
-                };
-                place.copy_from_slice(figures);
-            }
-            *value = kept.into_dyn();
+            *value = rows::kept::<f32>(value, texts)?;
         }
         Ok(())
     }

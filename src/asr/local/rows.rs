@@ -1,4 +1,4 @@
-//! Values of several utterances, one a row: put together, and taken apart again.
+//! Values of several utterances or texts, one a row: put together, and taken apart again.
 
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
@@ -7,7 +7,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 ///
 /// # Errors
 /// When one has another shape or is not of `f32`.
-pub(super) fn stacked(mut features: Vec<DynValue>) -> ort::Result<DynValue> {
+pub(in crate::asr) fn stacked(mut features: Vec<DynValue>) -> ort::Result<DynValue> {
     if features.len() == 1
         && let Some(features) = features.pop()
     {
@@ -31,7 +31,7 @@ pub(super) fn stacked(mut features: Vec<DynValue>) -> ort::Result<DynValue> {
 ///
 /// # Errors
 /// When it is not of `T` or has no such row.
-pub(super) fn kept<T>(value: &DynValue, places: &[usize]) -> ort::Result<DynValue>
+pub(in crate::asr) fn kept<T>(value: &DynValue, places: &[usize]) -> ort::Result<DynValue>
 where
     T: PrimitiveTensorElementType + Copy + std::fmt::Debug + 'static,
 {
@@ -42,7 +42,8 @@ where
         return Err(ort::Error::new("there is no such row"));
     };
     *first = places.len() as i64;
-    let width = data.len() / rows;
-    let kept: Vec<T> = places.iter().flat_map(|&place| &data[place * width..(place + 1) * width]).copied().collect();
+    let width = data.len() / rows.max(1);
+    let mut kept: Vec<T> = Vec::with_capacity(places.len() * width);
+    places.iter().for_each(|&place| kept.extend_from_slice(&data[place * width..(place + 1) * width]));
     Ok(Tensor::from_array((shape, kept))?.into_dyn())
 }
