@@ -68,7 +68,7 @@ impl Bench {
     pub fn before_scripted(vendor: &Vendor, kind: Kind, more: &str) -> Self {
         let table = vendor.table("");
         Self::new(&format!(
-            "[asr]\nbackend = \"{name}\"\nfall_back = [\"scripted\"]\nattempt_timeout_ms = 1500\n{more}\n[asr.{name}]\n{table}\n\
+            "[asr]\nbackend = \"{name}\"\nfall_back = [\"scripted\"]\nattempt_timeout_ms = 4000\n{more}\n[asr.{name}]\n{table}\n\
              [inference]\nthreads = 1\n",
             name = kind.name(),
         ))

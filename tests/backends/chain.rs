@@ -24,14 +24,17 @@ async fn a_breaker_opens_spares_the_vendor_and_closes_after_one_good_probe() {
     let mut bench = Bench::before_scripted(&vendor, KIND, breaker);
     assert_eq!(bench.heard(1, 8_000).await.0, "deepgram");
     vendor.kill().await;
-    for n in 2..=3 {
+    // What came of the look beforehand may be learned between two failures, and then one more
+    // is needed, or one less.
+    let mut n = 1;
+    while standing(&bench) == Standing::Closed {
+        n += 1;
+        assert!(n <= 4, "it is not left alone");
         assert_eq!(bench.heard(n, 8_000).await.0, "scripted");
     }
-    assert_eq!(standing(&bench), Standing::Open);
     vendor.restart();
     vendor.seen();
     // The next one that goes there is the probe.
-    let mut n = 3;
     loop {
         n += 1;
         if bench.heard(n, 8_000).await.0 == "deepgram" {
@@ -98,9 +101,9 @@ async fn a_local_one_that_crashes_or_hangs_is_made_good_too() {
         // A thread that opens a transcriber tries it on a second of silence. A script that has
         // trouble with that is of no use here.
         let mut found = None;
-        for value in if trouble == "delay_ms" { 1_000..1_001 } else { 3..20 } {
+        for value in if trouble == "delay_ms" { 3_000..3_001 } else { 3..20 } {
             let bench = Bench::new(&format!(
-                "[asr]\nbackend = \"scripted\"\nfall_back = [\"deepgram\"]\nattempt_timeout_ms = 300\n[asr.deepgram]\n{table}\n\
+                "[asr]\nbackend = \"scripted\"\nfall_back = [\"deepgram\"]\nattempt_timeout_ms = 1000\n[asr.deepgram]\n{table}\n\
                  [asr.scripted]\n{trouble} = {value}\n[inference]\nthreads = 1\n[asr.breaker]\nfailures_max = 100\n"
             ));
             if bench.is_ready().await {
@@ -110,7 +113,7 @@ async fn a_local_one_that_crashes_or_hangs_is_made_good_too() {
         }
         let mut bench = found.unwrap();
         let mut by_deepgram = 0;
-        for n in 1..=24 {
+        for n in 1..=if trouble == "delay_ms" { 6 } else { 24 } {
             let (asr, heard) = bench.heard(n, 8_000 + 160 * n as usize).await;
             assert!(heard.as_ref().is_ok_and(|text| !text.is_empty()), "{trouble}: {asr} {heard:?}");
             by_deepgram += u32::from(asr == "deepgram");

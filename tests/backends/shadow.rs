@@ -188,7 +188,7 @@ fn counted(metrics: &str, outcome: &str) -> f64 {
     metrics.lines().filter(named).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
-const FIRST: &str = "[asr]\nbackend = \"scripted\"\nattempt_timeout_ms = 300\n[asr.breaker]\nfailures_max = 3\n\
+const FIRST: &str = "[asr]\nbackend = \"scripted\"\nattempt_timeout_ms = 3000\n[asr.breaker]\nfailures_max = 3\n\
                      [asr.scripted]\ntexts = [\"I am well\", \"thank you\", \"that is terrible\"]\n";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -308,7 +308,7 @@ async fn plain_noise_on_the_socket_ends_the_leg() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_is_none_is_refused_and_costs_nothing() {
-    let scene = Scene::start("[server]\nrequest_timeout_ms = 1000").await;
+    let scene = Scene::start("[server]\nrequest_timeout_ms = 3000").await;
     let address = scene.address();
     let upgrade = peer::request("");
     for (sent, status) in [

@@ -59,7 +59,7 @@ async fn readiness(gateway: &Gateway) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_while_the_gateway_was_held_up_is_no_hole_in_the_audio() {
-    let gateway = Gateway::start("[call]\ngap_timeout_ms = 300").await;
+    let gateway = Gateway::start("[call]\ngap_timeout_ms = 1000").await;
     let mut follower = Follower::connect(gateway.address, "").await;
     let mut peer = Peer::connect(gateway.address, &format!("?conversation={CALL}&role=caller")).await;
     peer.text(&hello(8_000)).await;
@@ -208,7 +208,7 @@ async fn a_stop_in_mid_call_publishes_the_last_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draining_gateway_says_so_and_takes_no_more() {
-    let gateway = Gateway::start("[asr.scripted]\ndelay_ms = 400\n[call]\npartial_interval_ms = 0").await;
+    let gateway = Gateway::start("[asr.scripted]\ndelay_ms = 1000\n[call]\npartial_interval_ms = 0").await;
     let mut watch = Follower::connect(gateway.address, "").await;
     let mut peers = Vec::new();
     // Ten legs' last words, one after another on one thread: time enough to look around.
@@ -235,7 +235,7 @@ async fn a_draining_gateway_says_so_and_takes_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_that_runs_out_of_time_still_closes_every_account() {
-    let config = "[asr.scripted]\ndelay_ms = 1000\n[server]\ndrain_timeout_ms = 100\n[call]\npartial_interval_ms = 0";
+    let config = "[asr.scripted]\ndelay_ms = 4000\n[server]\ndrain_timeout_ms = 1000\n[call]\npartial_interval_ms = 0";
     let gateway = Gateway::start(config).await;
     let mut watch = Follower::connect(gateway.address, "").await;
     let mut peers = Vec::new();
