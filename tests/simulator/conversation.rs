@@ -75,8 +75,8 @@ async fn two_speakers(settings: impl FnOnce(&App) -> Settings) -> (sidetone::sim
     let platform = sidetone::simulator::platform::Platform::start(settings(&app)).await.unwrap();
     let controller = tokio::spawn(control(app.clone(), format!("http://{}", platform.address())));
     let (script, voices) = stage(
-        &(caller(r#"wav = "caller.wav", audio_offset = "joined", dtmf = [{ at_ms = 4000, digits = "4" }]"#) + AGENT),
-        8,
+        &(caller(r#"wav = "caller.wav", audio_offset = "joined", dtmf = [{ at_ms = 40000, digits = "4" }]"#) + AGENT),
+        60,
     );
     let report = within("the call to end", platform.run(&script, &voices)).await;
     controller.abort();
