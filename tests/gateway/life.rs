@@ -59,17 +59,17 @@ async fn readiness(gateway: &Gateway) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_while_the_gateway_was_held_up_is_no_hole_in_the_audio() {
-    let gateway = Gateway::start("[call]\ngap_timeout_ms = 1000").await;
+    let gateway = Gateway::start("[call]\ngap_timeout_ms = 2000").await;
     let mut follower = Follower::connect(gateway.address, "").await;
     let mut peer = Peer::connect(gateway.address, &format!("?conversation={CALL}&role=caller")).await;
     peer.text(&hello(8_000)).await;
-    // As it is said: 1.5 s, 1.5 s of which the gateway hears nothing, and the rest.
+    // As it is said: 1.5 s, 2.5 s of which the gateway hears nothing, and the rest.
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     for (n, frame) in bytes(&speech()).chunks(320).enumerate() {
         pace.tick().await;
         match n {
             75 => gateway.signal("STOP"),
-            150 => gateway.signal("CONT"),
+            200 => gateway.signal("CONT"),
             _ => {}
         }
         peer.binary(frame).await;
