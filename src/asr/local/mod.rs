@@ -1,6 +1,6 @@
 //! What transcribers that run networks of their own here have in common: an utterance is
-//! cut into pieces, each piece decoded greedily, and what goes round in circles tried once
-//! more.
+//! cut into pieces, each piece decoded, and what goes round in circles or ends too early tried
+//! once more.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -51,6 +51,11 @@ impl Heard {
     pub(super) fn mean(&self) -> f32 {
         self.log_prob / self.scored as f32
     }
+
+    /// Whether it is a text, and its tokens are likelier than those of `other`.
+    fn is_surer_than(&self, other: &Self) -> bool {
+        !self.looped && self.mean() > other.mean()
+    }
 }
 
 /// Moves words to where `place` says their times are.
@@ -65,7 +70,13 @@ pub(super) trait Network: Send + 'static {
     /// Decodes `samples`: 16 kHz, within ±1, at most 24.2 s of them.
     fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard>;
 
-    /// Decodes once more what it went round in circles on, in another way.
+    /// Whether so little was heard in so many samples that the end may have come too early, so
+    /// that a final is worth decoding once more.
+    fn may_lack(&self, _heard: &Heard, _samples: usize) -> bool {
+        false
+    }
+
+    /// Decodes once more what it went round in circles on, or ended too early, in another way.
     fn hear_again(&mut self, samples: &[f32]) -> ort::Result<Heard> {
         let mut heard = self.hear(&audio::after_a_pause(samples))?;
         move_words(&mut heard.words, |ms| ms.saturating_sub(audio::ms(audio::PAUSE)));
@@ -161,8 +172,11 @@ impl<N: Network> Transcriber for InPieces<N> {
                 continue;
             }
             let mut heard = network.hear(piece).map_err(failed)?;
-            if heard.looped && kind == SegmentKind::Final {
-                heard = network.hear_again(piece).map_err(failed)?;
+            if kind == SegmentKind::Final && (heard.looped || network.may_lack(&heard, piece.len())) {
+                let again = network.hear_again(piece).map_err(failed)?;
+                if heard.looped || again.is_surer_than(&heard) {
+                    heard = again;
+                }
             }
             if heard.looped {
                 return Err(Fault::Looped);
@@ -184,7 +198,7 @@ impl<N: Network> Transcriber for InPieces<N> {
     fn transcribe_after(&mut self, before: Before<'_>, samples: &[f32]) -> Result<Transcript, Fault> {
         if is_plain(samples, audio::PIECE_MAX) && is_plain(before.samples, audio::PIECE_MAX) {
             let heard = self.0.hear_after(before, samples).map_err(failed)?;
-            if !heard.looped {
+            if !heard.looped && !self.0.may_lack(&heard, samples.len()) {
                 return Ok(transcript(self.0.text(&heard.tokens), &heard, self.0.language()));
             }
         }
@@ -232,4 +246,67 @@ fn transcript(text: String, heard: &Heard, language: &'static str) -> Transcript
     let confidence = (!text.is_empty()).then(|| heard.mean().exp());
     let words = if text.is_empty() { Vec::new() } else { heard.words.clone() };
     Transcript { text: Private(text), words, confidence, language }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hears one token and then the end, which may have been too early; `again`, which tokens it
+    /// is given, how likely each.
+    #[derive(Clone)]
+    struct Hasty {
+        again: (Vec<u32>, f32),
+        looped: bool,
+    }
+
+    fn heard((tokens, mean): (Vec<u32>, f32)) -> Heard {
+        let scored = tokens.len() + 1;
+        Heard { tokens, log_prob: mean * scored as f32, scored, ..Heard::default() }
+    }
+
+    impl Network for Hasty {
+        fn hear(&mut self, _: &[f32]) -> ort::Result<Heard> {
+            Ok(heard((vec![1], -1.0)))
+        }
+
+        fn may_lack(&self, heard: &Heard, samples: usize) -> bool {
+            heard.tokens.len() < samples / 16_000
+        }
+
+        fn hear_again(&mut self, _: &[f32]) -> ort::Result<Heard> {
+            Ok(Heard { looped: self.looped, ..heard(self.again.clone()) })
+        }
+
+        fn joined_max(&self) -> usize {
+            480_000
+        }
+
+        fn text(&self, tokens: &[u32]) -> String {
+            tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
+        }
+
+        fn language(&self) -> &'static str {
+            "en"
+        }
+    }
+
+    #[test]
+    fn where_the_end_may_have_come_too_early_the_surer_of_two_texts_is_taken() {
+        let more = |mean| (vec![1, 2, 3], mean);
+        let final_of = |seconds: usize, again, looped| {
+            let audio = vec![0.5; seconds * 16_000];
+            let mut transcriber = InPieces(Hasty { again, looped });
+            let before = Before { samples: &[0.5; 16_000], text: "so" };
+            let alone = transcriber.transcribe(&audio, SegmentKind::Final).unwrap().text.0;
+            assert_eq!(transcriber.transcribe_after(before, &audio).unwrap().text.0, alone, "after another");
+            let partial = transcriber.transcribe(&audio, SegmentKind::Partial).unwrap().text.0;
+            assert_eq!(partial, "1", "a text so far is not worth it");
+            alone
+        };
+        assert_eq!(final_of(3, more(-0.5), false), "1 2 3");
+        assert_eq!(final_of(1, more(-0.5), false), "1", "it was not asked again");
+        assert_eq!(final_of(3, more(-1.5), false), "1", "it was surer before");
+        assert_eq!(final_of(3, more(-0.5), true), "1", "that goes round in circles");
+    }
 }

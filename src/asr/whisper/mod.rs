@@ -35,6 +35,12 @@ const FETCHED: [(&str, &str); 2] = [("tiny.en", "whisper-tiny-en"), ("base", "wh
 /// Tokens of a vocabulary that knows no language but English.
 const ENGLISH_ONLY: usize = 51_864;
 
+/// Speech has three tokens a second or four. A text with less than one for so many samples (1 s),
+/// in audio of so many at least (3 s), may have been ended before all was said, as happens where
+/// digits are said one by one. No token at all is silence, which costs nothing more.
+const SAMPLES_PER_TOKEN: usize = 16_000;
+const SPARSE_FROM: usize = 48_000;
+
 /// More texts side by side make nothing better.
 const BEAM_MAX: usize = 8;
 
@@ -212,6 +218,11 @@ fn script(folder: &Path, vocabulary: &Vocabulary, language: &str) -> Result<Scri
     Ok(script)
 }
 
+/// Whether so many tokens are less than is said in so many samples.
+fn is_sparse(tokens: usize, samples: usize) -> bool {
+    samples >= SPARSE_FROM && (1..samples / SAMPLES_PER_TOKEN).contains(&tokens)
+}
+
 /// One thread's networks.
 struct Session {
     decoder: Decoder,
@@ -222,6 +233,10 @@ struct Session {
 impl Network for Session {
     fn hear(&mut self, samples: &[f32]) -> ort::Result<Heard> {
         self.decoder.hear(samples)
+    }
+
+    fn may_lack(&self, heard: &Heard, samples: usize) -> bool {
+        is_sparse(heard.tokens.len(), samples)
     }
 
     fn hear_again(&mut self, samples: &[f32]) -> ort::Result<Heard> {
@@ -250,6 +265,15 @@ impl Network for Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_sparse_from_three_seconds_and_below_a_token_a_second() {
+        for (tokens, samples, expected) in
+            [(2, 48_000, true), (2, 47_999, false), (3, 48_000, false), (3, 64_000, true), (0, 480_000, false)]
+        {
+            assert_eq!(is_sparse(tokens, samples), expected, "{tokens} tokens, {samples} samples");
+        }
+    }
 
     #[test]
     fn a_beam_out_of_bounds_is_named() {
