@@ -21,6 +21,9 @@ pub fn sidetone() -> Command {
             command.env_remove(name);
         }
     }
+    // Some panic on purpose, and a thread that gives way to all others would be minutes about the
+    // backtrace where the machine has other work. What panicked and where is said all the same.
+    command.env("RUST_BACKTRACE", "0");
     command
 }
 
