@@ -32,6 +32,7 @@ async fn a_breaker_opens_spares_the_vendor_and_closes_after_one_good_probe() {
         assert!(n <= 4, "it is not left alone");
         assert_eq!(bench.heard(n, 8_000).await.0, "scripted");
     }
+    assert_eq!(standing(&bench), Standing::Open);
     vendor.restart();
     vendor.seen();
     // The next one that goes there is the probe.
@@ -97,11 +98,13 @@ async fn when_all_fail_the_last_fault_is_named_within_the_deadline() {
 async fn a_local_one_that_crashes_or_hangs_is_made_good_too() {
     let vendor = Vendor::start(KIND, &[]).await;
     let table = vendor.table("");
-    for trouble in ["panic_every", "fail_every", "delay_ms"] {
+    for (trouble, values, utterances) in
+        [("panic_every", 3..20, 24), ("fail_every", 3..20, 24), ("delay_ms", 3_000..3_001, 6)]
+    {
         // A thread that opens a transcriber tries it on a second of silence. A script that has
         // trouble with that is of no use here.
         let mut found = None;
-        for value in if trouble == "delay_ms" { 3_000..3_001 } else { 3..20 } {
+        for value in values {
             let bench = Bench::new(&format!(
                 "[asr]\nbackend = \"scripted\"\nfall_back = [\"deepgram\"]\nattempt_timeout_ms = 1000\n[asr.deepgram]\n{table}\n\
                  [asr.scripted]\n{trouble} = {value}\n[inference]\nthreads = 1\n[asr.breaker]\nfailures_max = 100\n"
@@ -113,7 +116,7 @@ async fn a_local_one_that_crashes_or_hangs_is_made_good_too() {
         }
         let mut bench = found.unwrap();
         let mut by_deepgram = 0;
-        for n in 1..=if trouble == "delay_ms" { 6 } else { 24 } {
+        for n in 1..=utterances {
             let (asr, heard) = bench.heard(n, 8_000 + 160 * n as usize).await;
             assert!(heard.as_ref().is_ok_and(|text| !text.is_empty()), "{trouble}: {asr} {heard:?}");
             by_deepgram += u32::from(asr == "deepgram");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::consumers::{installed, text};
-use super::support::{Broker, asked_for, demo, is_durable, lines, sidetone, topic};
+use super::support::{Broker, SPEED, asked_for, demo, is_durable, lines, sidetone, topic};
 
 struct Registry {
     url: String,
@@ -105,7 +105,7 @@ fn events_in_avro_are_read_through_the_registry_and_its_rules_hold() {
     assert!(text(&run(&["kafka", "init"]).stdout).contains("as is    sidetone.events.TranscriptFinalV1: schema"));
     assert!(check().contains("knows every schema"), "{}", check());
 
-    let arguments = ["--config", config.to_str().unwrap(), "--speed", "8"];
+    let arguments = ["--config", config.to_str().unwrap(), "--speed", SPEED];
     let played = demo(folder.path(), &arguments, &[]).output().unwrap();
     assert!(played.status.success(), "{}", text(&played.stderr));
     let printed = lines(&played.stdout);

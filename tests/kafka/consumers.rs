@@ -10,12 +10,12 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
 
-use super::support::{Broker, PATIENCE, Record, demo, lines, sidetone, skip, topic};
+use super::support::{Broker, PATIENCE, Record, SPEED, demo, lines, sidetone, skip, topic};
 
 /// A call on a topic; what it printed.
 fn play(broker: &Broker, folder: &Path, topic: &str) -> Vec<Value> {
     let settings = [("SIDETONE_SINK__KAFKA__TOPIC", topic), ("SIDETONE_SINK__KAFKA__PARTITIONS", "1")];
-    let played = demo(folder, &["--speed", "8", "--kafka", &broker.bootstrap], &settings).output().unwrap();
+    let played = demo(folder, &["--speed", SPEED, "--kafka", &broker.bootstrap], &settings).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     lines(&played.stdout)
 }

@@ -6,14 +6,16 @@ use std::process::{Command, Stdio};
 
 use rdkafka::config::ClientConfig;
 
-use super::support::{Broker, Record, assert_complete, demo, finals, is_durable, is_over, lines, script, skip, topic};
+use super::support::{
+    Broker, Record, SPEED, assert_complete, demo, finals, is_durable, is_over, lines, script, skip, topic,
+};
 
 #[test]
 fn a_call_arrives_whole_in_order_and_on_one_partition() {
     let Some(broker) = Broker::shared("a_call_arrives_whole_in_order_and_on_one_partition") else { return };
     let (folder, topic) = (tempfile::tempdir().unwrap(), topic("whole"));
     let settings = [("SIDETONE_SINK__KAFKA__TOPIC", topic.as_str()), ("SIDETONE_SINK__KAFKA__PARTITIONS", "3")];
-    let played = demo(folder.path(), &["--speed", "8", "--kafka", &broker.bootstrap], &settings).output().unwrap();
+    let played = demo(folder.path(), &["--speed", SPEED, "--kafka", &broker.bootstrap], &settings).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);
     let records = broker.call(&topic, &printed);
@@ -56,7 +58,7 @@ fn a_missing_topic_is_named_and_its_events_wait_for_it() {
     assert!(!check.status.success());
     assert!(said.contains(&format!("topic {topic} does not exist")) && said.contains("kafka-topics.sh"), "{said}");
 
-    let playing = demo(folder.path(), &["--speed", "8", "--kafka", &broker.bootstrap], &settings)
+    let playing = demo(folder.path(), &["--speed", SPEED, "--kafka", &broker.bootstrap], &settings)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -112,7 +114,7 @@ fn what_the_broker_refuses_for_good_is_set_aside_with_the_reason() {
         ),
     )
     .unwrap();
-    let arguments = ["--config", config.to_str().unwrap(), "--speed", "8", "--kafka", &broker.bootstrap];
+    let arguments = ["--config", config.to_str().unwrap(), "--speed", SPEED, "--kafka", &broker.bootstrap];
     let played = demo(folder.path(), &arguments, &[]).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);

@@ -1,6 +1,6 @@
 //! What a broker refuses for good goes to the dead-letter topic.
 
-use super::support::{Broker, assert_complete, demo, finals, is_durable, lines, topic};
+use super::support::{Broker, SPEED, assert_complete, demo, finals, is_durable, lines, topic};
 
 #[test]
 fn what_the_broker_refuses_is_on_the_dead_letter_topic_with_reason_and_envelope() {
@@ -27,7 +27,7 @@ fn what_the_broker_refuses_is_on_the_dead_letter_topic_with_reason_and_envelope(
         "a long story ".repeat(400)
     );
     std::fs::write(&config, toml).unwrap();
-    let arguments = ["--config", config.to_str().unwrap(), "--speed", "8", "--kafka", &broker.bootstrap];
+    let arguments = ["--config", config.to_str().unwrap(), "--speed", SPEED, "--kafka", &broker.bootstrap];
     let played = demo(folder.path(), &arguments, &[]).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);

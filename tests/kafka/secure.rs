@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::support::{Broker, PATIENCE, assert_complete, demo, lines, script, sidetone, topic};
+use super::support::{Broker, PATIENCE, SPEED, assert_complete, demo, lines, script, sidetone, topic};
 
 const ADMIN: &str = "alice";
 const STRANGER: &str = "mallory";
@@ -101,7 +101,7 @@ fn calls_arrive_over_tls_and_sasl_and_check_tells_each_mistake_apart() {
     ] {
         let topic = topic(name);
         let config = secure.config(port, &topic, &properties);
-        let arguments = ["--config", config.to_str().unwrap(), "--speed", "8"];
+        let arguments = ["--config", config.to_str().unwrap(), "--speed", SPEED];
         let played = demo(secure.folder.path(), &arguments, &[]).output().unwrap();
         assert!(played.status.success(), "{name}: {}", String::from_utf8_lossy(&played.stderr));
         assert_complete(&secure.broker.call(&topic, &lines(&played.stdout)));
@@ -165,7 +165,7 @@ fn events_that_are_not_authorised_wait_and_leave_once_they_are() {
         ("sasl.password", PASSWORD),
     ];
     let config = secure.config("KAFKA_SASL_SSL", &topic, &properties);
-    let arguments = ["--config", config.to_str().unwrap(), "--speed", "8"];
+    let arguments = ["--config", config.to_str().unwrap(), "--speed", SPEED];
     let said = tempfile::NamedTempFile::new().unwrap();
     let playing = demo(secure.folder.path(), &arguments, &[])
         .stdout(Stdio::piped())

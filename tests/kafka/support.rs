@@ -217,6 +217,10 @@ pub(crate) fn sidetone(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// How many times real time a call is played where that does not matter: at twice as much a starved
+/// machine, behind on the call itself, tries something else.
+pub(crate) const SPEED: &str = "8";
+
 /// Plays the demo call with a transcriber that needs no model. It delivers all before it ends,
 /// however long that takes: what it left in its spool would be looked for in vain.
 pub(crate) fn demo(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::support::{Broker, demo, is_durable, lines, sidetone, topic};
+use super::support::{Broker, SPEED, demo, is_durable, lines, sidetone, topic};
 
 #[test]
 fn events_go_where_their_routes_say_and_each_topic_tells_its_part() {
@@ -19,7 +19,7 @@ fn events_go_where_their_routes_say_and_each_topic_tells_its_part() {
          speech = {live:?}\n\"transcript.partial\" = {live:?}\n"
     );
     std::fs::write(&config, toml).unwrap();
-    let arguments = ["--config", config.to_str().unwrap(), "--speed", "8", "--kafka", &broker.bootstrap];
+    let arguments = ["--config", config.to_str().unwrap(), "--speed", SPEED, "--kafka", &broker.bootstrap];
     let played = demo(folder.path(), &arguments, &[]).output().unwrap();
     assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
     let printed = lines(&played.stdout);

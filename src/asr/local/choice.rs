@@ -42,9 +42,8 @@ pub(in crate::asr) fn likeliest_few(logits: &[f32], few: usize) -> Vec<(u32, f32
     }
     // The highest are in the chunks with the highest peaks.
     let mut chunks: Vec<usize> = (0..peaks.len()).collect();
-    let by = |peak: usize, other: usize| peaks[other].total_cmp(&peaks[peak]).then(peak.cmp(&other));
     if few < chunks.len() {
-        chunks.select_nth_unstable_by(few, |one, other| by(*one, *other));
+        chunks.select_nth_unstable_by(few, |&one, &other| peaks[other].total_cmp(&peaks[one]).then(one.cmp(&other)));
         chunks.truncate(few);
     }
     let mut found: Vec<(u32, f32)> = Vec::new();

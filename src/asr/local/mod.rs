@@ -254,7 +254,6 @@ mod tests {
 
     /// Hears one token and then the end, which may have been too early; `again`, which tokens it
     /// is given, how likely each.
-    #[derive(Clone)]
     struct Hasty {
         again: (Vec<u32>, f32),
         looped: bool,
